@@ -1,0 +1,4 @@
+if(DSA_SANITIZE)
+  add_compile_options(-fsanitize=${DSA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${DSA_SANITIZE})
+endif()

@@ -1,0 +1,101 @@
+// What a DSA model is: one description, read from a Hugging Face config.json, that every part of
+// the library works from. DeepSeek-V3.2 and GLM-5.x are values of it, not code.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dsa/status.h"
+
+namespace dsa {
+
+// Which elements of a head RoPE turns together.
+enum class RopeLayout : uint8_t {
+  kInterleaved,  // pairs (x[2i], x[2i+1])
+  kHalfSplit     // pairs (x[i], x[i + d/2])
+};
+
+// What a layer's indexer does (GLM-5.2's schedule; DeepSeek-V3.2 has kFull everywhere).
+enum class IndexerKind : uint8_t {
+  kFull,   // scores and selects
+  kShared  // has no indexer weights: reuses the selection of the nearest earlier full layer
+};
+
+struct RopeConfig {
+  double theta = 10000.0;
+  // YaRN; off when factor is 1. Frequencies are blended over [beta_slow, beta_fast] turns within
+  // original_max_position, and the attention scale is multiplied by
+  // (0.1 * mscale_all_dim * ln(factor) + 1)^2. Off as well when max_position_embeddings <=
+  // original_max_position, as in the reference.
+  double factor = 1.0;
+  double beta_fast = 32.0;
+  double beta_slow = 1.0;
+  double mscale = 1.0;
+  double mscale_all_dim = 1.0;
+  int64_t original_max_position = 0;
+};
+
+struct IndexerConfig {
+  int64_t n_heads = 0;
+  int64_t head_dim = 0;  // a power of two; RoPE turns its first qk_rope_head_dim elements
+  int64_t top_k = 0;
+  RopeLayout rope_layout = RopeLayout::kHalfSplit;
+  bool hadamard = true;
+  double norm_eps = 1e-6;           // LayerNorm of the key
+  std::vector<IndexerKind> layers;  // [n_layers]
+};
+
+struct MoeConfig {
+  int64_t n_experts = 0;
+  int64_t n_shared_experts = 0;
+  int64_t n_experts_per_token = 0;
+  int64_t intermediate_size = 0;  // of one expert
+  int64_t n_groups = 1;
+  int64_t top_k_groups = 1;
+  double routed_scaling = 1.0;
+  bool normalise_weights = true;   // divide the chosen weights by their sum
+  int64_t first_dense_layers = 0;  // layers before this one have a dense MLP
+  int64_t layer_freq = 1;          // from then on, every layer_freq-th layer is a mixture
+};
+
+struct ModelConfig {
+  std::string model_type;  // "deepseek_v32", "glm_moe_dsa"
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t intermediate_size = 0;  // of a dense MLP
+  int64_t n_layers = 0;
+  int64_t n_nextn_layers = 0;  // multi-token-prediction layers in the checkpoint; not run
+  int64_t n_heads = 0;
+  int64_t q_lora_rank = 0;
+  int64_t kv_lora_rank = 0;
+  int64_t qk_nope_head_dim = 0;
+  int64_t qk_rope_head_dim = 0;
+  int64_t v_head_dim = 0;
+  int64_t max_position = 0;
+  double rms_norm_eps = 1e-6;
+  bool tie_word_embeddings = false;
+  RopeLayout rope_layout = RopeLayout::kInterleaved;  // of the main attention
+  RopeConfig rope;
+  IndexerConfig indexer;
+  MoeConfig moe;
+  bool fp8_weights = false;   // linear layers may be stored as e4m3 with 128 x 128 block scales
+  int32_t bos_token_id = -1;  // -1: none
+  std::vector<int32_t> eos_token_ids;
+
+  bool is_moe_layer(int64_t layer) const;
+
+  // (d_nope + d_rope)^-0.5, times YaRN's factor when it is on.
+  double softmax_scale() const;
+
+  // True when the frequencies are YaRN's.
+  bool yarn_active() const;
+};
+
+// Reads the text of a config.json. Every field is used, or known to have no influence on the
+// forward pass, or refused by name.
+//   Errors  kCorruption (not JSON, wrong type, out of range), kUnsupported (a model or a field's
+//           value this library does not run). The message starts with `name`, the file's name.
+Result<ModelConfig> parse_model_config(const std::string& json, const std::string& name);
+
+}  // namespace dsa
