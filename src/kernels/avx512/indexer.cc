@@ -1,0 +1,6 @@
+#include "kernels/indexer_kernels.h"
+
+namespace dsa::kernels::avx512 {
+extern const IndexerKernels kIndexerKernels;
+const IndexerKernels kIndexerKernels = {};
+}  // namespace dsa::kernels::avx512

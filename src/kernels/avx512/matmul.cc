@@ -1,0 +1,6 @@
+#include "kernels/matmul_kernels.h"
+
+namespace dsa::kernels::avx512 {
+extern const MatmulKernels kMatmulKernels;
+const MatmulKernels kMatmulKernels = {};
+}  // namespace dsa::kernels::avx512
