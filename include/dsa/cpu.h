@@ -1,0 +1,26 @@
+// What this CPU can do, and which kernels the library runs on it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "dsa/status.h"
+
+namespace dsa {
+
+struct CpuInfo {
+  std::string model_name;             // e.g. "AMD EPYC 9645", empty when unknown
+  int n_threads = 0;                  // hardware threads this process may run on
+  std::vector<std::string> features;  // those the kernels care about, e.g. "avx512_bf16"
+  std::vector<std::string> compiled;  // tiers in this build: "scalar", "avx2", "avx512"
+  std::vector<std::string> runnable;  // tiers this CPU can run, fastest first
+};
+
+CpuInfo cpu_info();
+
+// Name of the tier that kernels run on: the environment variable DSA_CPU_TIER when it is set and
+// not empty, else the fastest runnable one. Fixed at the first call of any operation.
+//   Errors  kUnsupported: DSA_CPU_TIER names no tier, or one this CPU cannot run.
+Result<std::string> active_tier();
+
+}  // namespace dsa

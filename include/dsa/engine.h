@@ -1,0 +1,163 @@
+// Running a model: sequences over a paged cache, prefill and decode in one batched call.
+//
+//   auto model = dsa::Model::open("models/baby-v32");
+//   auto engine = dsa::Engine::create(*model, {.cache_tokens = 8192});
+//   auto sequence = (*engine)->create_sequence();
+//   (*engine)->prefill(*sequence, tokens, {});
+//   auto logits = (*engine)->decode(*sequence, token);
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dsa/model_config.h"
+#include "dsa/status.h"
+#include "dsa/types.h"
+
+namespace dsa {
+
+// The weights of a checkpoint, mapped, checked and shared by any number of engines.
+// Thread safety   immutable after open().
+class Model {
+ public:
+  // dir: a Hugging Face checkpoint (config.json, model.safetensors or shards with their index).
+  // Maps and checks; the large matrices are neither read nor copied.
+  //   Errors  kNotFound, kIoError, kCorruption, kUnsupported: file, tensor or field, what it was,
+  //           what was wanted.
+  static Result<std::shared_ptr<const Model>> open(const std::string& dir);
+  ~Model();
+
+  const ModelConfig& config() const;
+  int64_t weight_bytes() const;  // bytes of the tensors the forward pass uses
+  int64_t n_parameters() const;
+
+  struct Impl;
+  explicit Model(std::unique_ptr<Impl> impl);
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+struct EngineOptions {
+  CacheFormat kv_cache = CacheFormat::kFp8;
+  CacheFormat index_cache = CacheFormat::kFp8;
+  int64_t cache_tokens = 4096;  // capacity over all sequences; rounded up to pages of 64
+  int64_t max_sequences = 64;
+  int64_t max_batch_tokens = 256;  // tokens of one forward() call; sizes the scratch memory
+  int n_threads = 0;               // <= 0: every hardware thread
+  AttentionMode attention = AttentionMode::kDsa;
+  int64_t window = 0;       // kWindow: tokens attended to, the query's own included; >= 1
+  int64_t top_k = 0;        // tokens selected per query; 0: the checkpoint's index_topk
+  int64_t keep_first = 0;   // first tokens always selected, inside the budget top_k
+  int64_t keep_recent = 0;  // most recent tokens always selected, inside the budget top_k
+};
+
+using SequenceId = int32_t;
+
+enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
+
+// One sequence's share of a batch: tokens to append to it, in order.
+struct Step {
+  SequenceId sequence = -1;
+  std::span<const int32_t> tokens;
+  LogitsWanted logits = LogitsWanted::kLast;
+};
+
+struct LogitsRow {
+  size_t step = 0;                // index into the batch
+  int64_t position = 0;           // of the token whose successor the logits predict
+  std::span<const float> logits;  // [vocab_size]; valid during the call only
+};
+
+// What one query of one layer attended to.
+struct Selection {
+  size_t step = 0;
+  int64_t layer = 0;
+  int64_t position = 0;                // of the query
+  std::span<const int32_t> positions;  // ascending; all of 0..position where nothing is left out
+  std::span<const float> scores;       // indexer scores of `positions`; empty unless wanted, and
+                                       // in layers whose indexer does not run
+};
+
+// Called on the thread that calls forward(), rows in batch order, selections layer by layer.
+struct ForwardHooks {
+  std::function<void(const LogitsRow&)> logits;
+  std::function<void(const Selection&)> selection;
+  bool selection_scores = false;  // run the indexer even where everything is selected
+};
+
+struct MemoryUse {
+  int64_t weight_bytes = 0;        // mapped from the checkpoint
+  int64_t latent_cache_bytes = 0;  // whole pool
+  int64_t index_cache_bytes = 0;
+  int64_t scratch_bytes = 0;
+  int64_t n_pages = 0;
+  int64_t n_free_pages = 0;
+};
+
+// Thread safety   one thread at a time.
+// Invariants
+//   1. All memory is allocated by create(); forward() allocates nothing that grows with context.
+//   2. A call that fails leaves every sequence as it was.
+//   3. Results do not depend on the number of threads, nor on the other steps of the batch.
+class Engine {
+ public:
+  //   Errors  kInvalidArgument (an option, by name), kUnsupported (DSA_CPU_TIER),
+  //           kResourceExhausted (the memory cannot be had).
+  static Result<std::unique_ptr<Engine>> create(std::shared_ptr<const Model> model,
+                                                const EngineOptions& options);
+  ~Engine();
+
+  const Model& model() const;
+  const EngineOptions& options() const;  // as resolved: no zeros left where 0 means a default
+  MemoryUse memory() const;
+
+  // An empty sequence.   Errors  kResourceExhausted: max_sequences exist.
+  Result<SequenceId> create_sequence();
+  // A copy of a sequence that shares its full pages.   Errors  also kNotFound.
+  Result<SequenceId> fork_sequence(SequenceId source);
+  Status release_sequence(SequenceId sequence);
+  Result<int64_t> sequence_length(SequenceId sequence) const;
+
+  // Appends each step's tokens to its sequence and computes what the hooks want.
+  //   Errors  kInvalidArgument (empty step, token outside the vocabulary, the same sequence twice,
+  //           more than max_batch_tokens), kNotFound (sequence), kResourceExhausted (the page pool
+  //           is full). On error nothing has changed.
+  Status forward(std::span<const Step> batch, const ForwardHooks& hooks);
+
+  // Appends any number of tokens to one sequence, in chunks of max_batch_tokens. Logits of the last
+  // token (kLast) or all (kAll) go to hooks.logits. progress(done, total) is called after each
+  // chunk; when it returns false the rest is left out and the call succeeds.
+  Status prefill(SequenceId sequence,
+                 std::span<const int32_t> tokens,
+                 const ForwardHooks& hooks,
+                 LogitsWanted logits = LogitsWanted::kLast,
+                 const std::function<bool(int64_t done, int64_t total)>& progress = nullptr);
+
+  // Appends one token and returns the logits of its successor, [vocab_size]; valid until the next
+  // call.
+  Result<std::span<const float>> decode(SequenceId sequence,
+                                        int32_t token,
+                                        const ForwardHooks& hooks = {});
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Bytes per token and layer, and totals, that an engine with these options would allocate.
+struct CacheEstimate {
+  int64_t latent_bytes_per_token_layer = 0;
+  int64_t index_bytes_per_token_layer = 0;  // of a layer whose indexer runs
+  int64_t latent_bytes = 0;
+  int64_t index_bytes = 0;
+};
+CacheEstimate estimate_cache(const ModelConfig& config, const EngineOptions& options);
+
+}  // namespace dsa

@@ -1,0 +1,36 @@
+// What a checkpoint is made of, without running it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dsa/model_config.h"
+#include "dsa/status.h"
+
+namespace dsa {
+
+struct TensorInfo {
+  std::string name;
+  std::string dtype;  // as safetensors spells it, e.g. "F8_E4M3"
+  std::vector<int64_t> shape;
+  int64_t bytes = 0;
+  std::string file;
+};
+
+struct Inspection {
+  bool has_config = false;  // a directory with a config.json; false for a single safetensors file
+  ModelConfig config;
+  std::vector<TensorInfo> tensors;  // sorted by name
+  int64_t n_parameters = 0;
+  int64_t total_bytes = 0;
+  // One line each. Empty when Model::open() would succeed.
+  std::vector<std::string> problems;  // missing, mis-shaped or refused: tensor, was, wanted
+  std::vector<std::string> unused;    // tensors that the forward pass does not read
+};
+
+// path: a checkpoint directory or one .safetensors file.
+//   Errors  only when the path cannot be read at all or a file contradicts itself.
+Result<Inspection> inspect_checkpoint(const std::string& path);
+
+}  // namespace dsa

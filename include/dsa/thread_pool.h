@@ -1,0 +1,34 @@
+// Worker threads for one engine, or for calls of the operations in dsa/attention.h.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace dsa {
+
+// Thread safety   one thread at a time may call parallel_for of a pool.
+// Invariants
+//   1. The caller is worker 0; a pool of one thread starts no thread.
+//   2. parallel_for returns after every item ran; what the items wrote is visible to the caller.
+//   3. Which worker runs an item is not defined; results may not depend on it.
+class ThreadPool {
+ public:
+  // n_threads <= 0: one per hardware thread this process may run on.
+  explicit ThreadPool(int n_threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int n_threads() const;
+
+  // Runs fn(item, worker) for every item in [0, n_items); 0 <= worker < n_threads().
+  // fn must not throw and must not call parallel_for of the same pool.
+  void parallel_for(int64_t n_items, const std::function<void(int64_t item, int worker)>& fn);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace dsa
