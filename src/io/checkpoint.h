@@ -1,0 +1,71 @@
+// A model in a Hugging Face directory: config.json and its tensors, in model.safetensors or in the
+// shards that model.safetensors.index.json lists. Tensors are views of mapped files.
+//
+// Thread safety  const members may be called from any thread.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dsa/status.h"
+
+#include "formats/dtype.h"
+#include "io/safetensors.h"
+
+namespace dsa {
+
+class Checkpoint {
+ public:
+  // Errors  kNotFound (directory, config.json, model file or a shard), kCorruption (a file is
+  //         broken, an index that names files outside `dir`, misplaces or omits a tensor),
+  //         kIoError.
+  static Result<Checkpoint> open(const std::string& dir);
+
+  const std::string& config_text() const { return config_text_; }
+  const std::string& config_path() const { return config_path_; }
+
+  // Every tensor of every shard, sorted by name.
+  std::vector<const StoredTensor*> tensors() const;
+
+  // nullptr when there is none. Valid as long as this object, also when that is moved.
+  const StoredTensor* find(std::string_view name) const;
+
+  // The tensor, which has the wanted shape, one of the wanted types, and starts at a multiple of
+  // its element size, so that it can be read through a pointer.
+  //   Errors  kNotFound, kCorruption (shape), kUnsupported (type, alignment). The message names
+  //           file and tensor, what it is and what was wanted.
+  Result<const StoredTensor*> require(std::string_view name,
+                                      std::span<const int64_t> shape,
+                                      std::initializer_list<DType> dtypes) const;
+  Result<const StoredTensor*> require(std::string_view name,
+                                      std::initializer_list<int64_t> shape,
+                                      std::initializer_list<DType> dtypes) const {
+    return require(name, std::span<const int64_t>(shape.begin(), shape.size()), dtypes);
+  }
+
+  uint64_t total_bytes() const;  // of all tensors' data
+
+ private:
+  // Where a tensor lies; sorted by name.
+  struct Entry {
+    const StoredTensor* tensor;
+    size_t shard;
+  };
+
+  Checkpoint() = default;
+  Status open_index(const std::string& dir);
+  Status add_shards(const std::vector<std::string>& paths);
+  const Entry* find_entry(std::string_view name) const;
+
+  std::string dir_;
+  std::string config_path_;
+  std::string config_text_;
+  std::vector<SafetensorsFile> shards_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace dsa
