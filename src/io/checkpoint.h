@@ -28,6 +28,9 @@ class Checkpoint {
   const std::string& config_text() const { return config_text_; }
   const std::string& config_path() const { return config_path_; }
 
+  // The files, as opened; each knows its own tensors.
+  std::span<const SafetensorsFile> shards() const { return shards_; }
+
   // Every tensor of every shard, sorted by name.
   std::vector<const StoredTensor*> tensors() const;
 
@@ -50,22 +53,21 @@ class Checkpoint {
   uint64_t total_bytes() const;  // of all tensors' data
 
  private:
-  // Where a tensor lies; sorted by name.
   struct Entry {
     const StoredTensor* tensor;
-    size_t shard;
+    const SafetensorsFile* shard;
   };
 
   Checkpoint() = default;
-  Status open_index(const std::string& dir);
-  Status add_shards(const std::vector<std::string>& paths);
+  Status open_shards();
+  void index_tensors();
   const Entry* find_entry(std::string_view name) const;
 
   std::string dir_;
   std::string config_path_;
   std::string config_text_;
   std::vector<SafetensorsFile> shards_;
-  std::vector<Entry> entries_;
+  std::vector<Entry> entries_;  // sorted by name; points into the heap blocks of shards_
 };
 
 }  // namespace dsa

@@ -55,6 +55,7 @@ class SafetensorsFile {
 
  private:
   SafetensorsFile() = default;
+  Status index_names();  // fills by_name_, refuses duplicates
 
   std::string name_;
   std::optional<MappedFile> file_;  // nothing when the caller holds the bytes
