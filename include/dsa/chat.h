@@ -1,0 +1,61 @@
+// Chat encoding of DeepSeek-V3.2: messages to the prompt text, and a completion back to its parts.
+//
+// Not stateful, any thread. JSON inside prompts is spelled as Python's json.dumps(...,
+// ensure_ascii=False) does: ", " and ": " between things, keys in the order given, 1e20 as 1e+20,
+// integers of any size digit by digit.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dsa/status.h"
+
+namespace dsa {
+
+struct ToolCall {
+  std::string name;
+  std::string arguments;  // JSON text of an object
+};
+
+struct ChatMessage {
+  std::string role;                  // system, developer, user, assistant or tool
+  std::string content;               // for tool: the result
+  std::string reasoning;             // assistant only
+  std::vector<ToolCall> tool_calls;  // assistant only
+  std::string tools;            // system, developer: JSON array [{"type":"function",...}] or ""
+  std::string response_format;  // system, developer: JSON schema or ""
+};
+
+struct ChatOptions {
+  bool thinking = false;      // the answer begins with reasoning
+  bool drop_thinking = true;  // leave out reasoning from before the last user message; the encoding
+                              // has no place for it there, so false changes nothing as yet
+  bool add_bos = true;        // start with the begin-of-sentence token
+};
+
+// The messages of an OpenAI-style JSON array, e.g. [{"role":"user","content":"Hi"}]. Fields read:
+// role, content, reasoning_content, tool_calls, tools, response_format; others are ignored.
+// Errors   kInvalidArgument: not JSON or nested deeper than 128; otherwise the message names the
+//          index and the field, e.g. `messages[2].role: "bot", want ...`
+Result<std::vector<ChatMessage>> parse_messages(std::string_view messages_json);
+
+// The prompt: ends where the assistant is to speak.
+// Errors   kInvalidArgument: an unknown role, a tool result without its call, a user message
+//          or developer message without text, JSON text that is not JSON; names index and field
+Result<std::string> encode_chat(std::span<const ChatMessage> messages, const ChatOptions& options);
+Result<std::string> encode_chat(std::string_view messages_json, const ChatOptions& options);
+
+struct ParsedCompletion {
+  std::string content;
+  std::string reasoning;
+  std::vector<ToolCall> tool_calls;
+};
+
+// Takes the text a model wrote after such a prompt apart (decode with special tokens kept: the tool
+// block is made of them). The end-of-sentence token at its end may be missing.
+// Errors   kInvalidArgument: names the byte offset at which the text leaves the format
+Result<ParsedCompletion> parse_completion(std::string_view text, bool thinking);
+
+}  // namespace dsa
