@@ -1,0 +1,208 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "dsa/safetensors.h"
+
+#include "common/math.h"
+#include "common/status_macros.h"
+#include "io/safetensors.h"
+
+namespace dsa {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "values are written as they lie");
+
+constexpr uint64_t kElementBytes = 4;              // of both element types
+constexpr uint64_t kHeaderAlignment = 8;           // so that readers can map the data
+constexpr uint64_t kMaxFileBytes = INT64_MAX / 2;  // far from where an off_t overflows
+
+const char* type_name(ElementType type) {
+  return type == ElementType::kF32 ? "F32" : "I32";
+}
+
+// Where a tensor goes in the data section, and how much of it is there.
+struct Slot {
+  TensorSpec spec;
+  uint64_t begin = 0;
+  uint64_t bytes = 0;
+  uint64_t written = 0;
+};
+
+Result<uint64_t> tensor_bytes(const TensorSpec& spec) {
+  uint64_t bytes = kElementBytes;
+  for (const int64_t dim : spec.shape) {
+    const auto product = dim >= 0 ? checked_mul(bytes, static_cast<uint64_t>(dim)) : std::nullopt;
+    if (!product || *product > kMaxFileBytes) {
+      return invalid_argument("tensor \"{}\": shape {} is negative or too large", spec.name,
+                              shape_text(spec.shape));
+    }
+    bytes = *product;
+  }
+  return bytes;
+}
+
+Result<std::vector<Slot>> lay_out(const std::vector<TensorSpec>& tensors) {
+  std::vector<Slot> slots;
+  uint64_t end = 0;
+  for (const TensorSpec& spec : tensors) {
+    DSA_ASSIGN_OR_RETURN(const uint64_t bytes, tensor_bytes(spec));
+    slots.push_back({.spec = spec, .begin = end, .bytes = bytes});
+    end += bytes;
+    if (end > kMaxFileBytes) return invalid_argument("tensor \"{}\": too large", spec.name);
+  }
+  return slots;
+}
+
+// The length and the JSON text, padded with spaces.
+Result<std::string> header_of(const std::vector<Slot>& slots,
+                              const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json header;
+  header["__metadata__"] = metadata;
+  for (const Slot& slot : slots) {
+    if (header.contains(slot.spec.name)) {
+      return invalid_argument("tensor \"{}\": name is reserved or given twice", slot.spec.name);
+    }
+    header[slot.spec.name] = {{"dtype", type_name(slot.spec.type)},
+                              {"shape", slot.spec.shape},
+                              {"data_offsets", {slot.begin, slot.begin + slot.bytes}}};
+  }
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const nlohmann::json::exception&) {
+    return invalid_argument("a tensor name or metadata is not UTF-8");
+  }
+  text.resize(round_up<uint64_t>(text.size(), kHeaderAlignment), ' ');
+  const auto length = std::bit_cast<std::array<char, 8>>(uint64_t{text.size()});
+  return std::string(length.data(), length.size()) + text;
+}
+
+Status io_error(const std::string& path, const char* action) {
+  return error(StatusCode::kIoError, "{}: cannot {}: {}", path, action, std::strerror(errno));
+}
+
+Status write_at(int fd, const std::string& path, std::span<const std::byte> bytes, uint64_t at) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return io_error(path, "write");
+    bytes = bytes.subspan(static_cast<size_t>(n));
+    at += static_cast<uint64_t>(n);
+  }
+  return {};
+}
+
+// A name beside `path` that no other writer uses.
+std::string temporary_name(const std::string& path) {
+  static std::atomic<unsigned> counter = 0;
+  return fmt::format("{}.{}-{}.tmp", path, ::getpid(), counter++);
+}
+
+}  // namespace
+
+struct SafetensorsWriter::State {
+  State(std::string path, std::vector<Slot> tensors)
+      : target(std::move(path)), temporary(temporary_name(target)), slots(std::move(tensors)) {}
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  ~State() {
+    if (fd < 0) return;
+    ::close(fd);
+    ::unlink(temporary.c_str());
+  }
+
+  Status open(const std::string& header);
+  Result<Slot*> find(std::string_view name, ElementType type);
+  Status append(std::string_view name, ElementType type, std::span<const std::byte> bytes);
+  Status commit();
+
+  std::string target;
+  std::string temporary;
+  std::vector<Slot> slots;
+  uint64_t data_begin = 0;
+  int fd = -1;  // -1 before open() and after commit()
+};
+
+Status SafetensorsWriter::State::open(const std::string& header) {
+  fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (fd < 0) return io_error(temporary, "create");
+  data_begin = header.size();
+  return write_at(fd, temporary, std::as_bytes(std::span(header)), 0);
+}
+
+Result<Slot*> SafetensorsWriter::State::find(std::string_view name, ElementType type) {
+  for (Slot& slot : slots) {
+    if (slot.spec.name != name) continue;
+    if (slot.spec.type == type) return &slot;
+    return invalid_argument("{}: tensor \"{}\": given {} values, want {}", target, name,
+                            type_name(type), type_name(slot.spec.type));
+  }
+  return invalid_argument("{}: no tensor \"{}\" was declared", target, name);
+}
+
+Status SafetensorsWriter::State::append(std::string_view name,
+                                        ElementType type,
+                                        std::span<const std::byte> bytes) {
+  if (fd < 0) return invalid_argument("{}: already committed", target);
+  DSA_ASSIGN_OR_RETURN(Slot* const slot, find(name, type));
+  if (bytes.size() > slot->bytes - slot->written) {
+    return invalid_argument("{}: tensor \"{}\": {} more values, want at most {}", target, name,
+                            bytes.size() / kElementBytes,
+                            (slot->bytes - slot->written) / kElementBytes);
+  }
+  DSA_RETURN_IF_ERROR(write_at(fd, temporary, bytes, data_begin + slot->begin + slot->written));
+  slot->written += bytes.size();
+  return {};
+}
+
+Status SafetensorsWriter::State::commit() {
+  if (fd < 0) return invalid_argument("{}: already committed", target);
+  for (const Slot& slot : slots) {
+    if (slot.written == slot.bytes) continue;
+    return invalid_argument("{}: tensor \"{}\": {} values, want {}", target, slot.spec.name,
+                            slot.written / kElementBytes, slot.bytes / kElementBytes);
+  }
+  if (::fsync(fd) != 0) return io_error(temporary, "write");  // else a crash could leave it empty
+  if (::rename(temporary.c_str(), target.c_str()) != 0) return io_error(target, "replace");
+  ::close(std::exchange(fd, -1));
+  return {};
+}
+
+SafetensorsWriter::SafetensorsWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}
+SafetensorsWriter::SafetensorsWriter(SafetensorsWriter&&) noexcept = default;
+SafetensorsWriter& SafetensorsWriter::operator=(SafetensorsWriter&&) noexcept = default;
+SafetensorsWriter::~SafetensorsWriter() = default;
+
+Result<SafetensorsWriter> SafetensorsWriter::create(
+    const std::string& path,
+    const std::vector<TensorSpec>& tensors,
+    const std::map<std::string, std::string>& metadata) {
+  DSA_ASSIGN_OR_RETURN(std::vector<Slot> slots, lay_out(tensors));
+  DSA_ASSIGN_OR_RETURN(const std::string header, header_of(slots, metadata));
+  auto state = std::make_unique<State>(path, std::move(slots));
+  DSA_RETURN_IF_ERROR(state->open(header));
+  return SafetensorsWriter(std::move(state));
+}
+
+Status SafetensorsWriter::append(std::string_view name, std::span<const float> values) {
+  return state_->append(name, ElementType::kF32, std::as_bytes(values));
+}
+
+Status SafetensorsWriter::append(std::string_view name, std::span<const int32_t> values) {
+  return state_->append(name, ElementType::kI32, std::as_bytes(values));
+}
+
+Status SafetensorsWriter::commit() {
+  return state_->commit();
+}
+
+}  // namespace dsa
