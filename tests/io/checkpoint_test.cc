@@ -1,0 +1,197 @@
+#include "io/checkpoint.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <utility>
+
+#include "tests/io/safetensors_bytes.h"
+#include "tests/io/temp_dir.h"
+
+namespace dsa {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr const char* kIndex = "model.safetensors.index.json";
+
+// A file of one u8 tensor of this name with four elements.
+std::string shard(const std::string& tensor) {
+  return safetensors_bytes(
+      R"({")" + tensor + R"(":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})", 4);
+}
+
+// A checkpoint of two shards with this index.
+class ShardedCheckpoint : public ::testing::Test {
+ protected:
+  ShardedCheckpoint() {
+    dir_.write("config.json", "{}");
+    dir_.write("one.safetensors", shard("a"));
+    dir_.write("two.safetensors", shard("b"));
+  }
+
+  Status status_with_index(const std::string& index) {
+    dir_.write(kIndex, index);
+    return Checkpoint::open(dir_.path()).status();
+  }
+
+  TempDir dir_;
+};
+
+TEST_F(ShardedCheckpoint, FindsTensorsOfAllShards) {
+  dir_.write(kIndex, R"({"metadata":{"total_size":8},)"
+                     R"("weight_map":{"b":"two.safetensors","a":"one.safetensors"}})");
+  auto opened = Checkpoint::open(dir_.path());
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  const Checkpoint checkpoint = std::move(opened).value();
+  ASSERT_EQ(checkpoint.tensors().size(), 2U);
+  EXPECT_EQ(checkpoint.tensors()[0]->name, "a");
+  EXPECT_EQ(checkpoint.find("b"), checkpoint.tensors()[1]);
+  EXPECT_EQ(checkpoint.find("c"), nullptr);
+  EXPECT_EQ(checkpoint.total_bytes(), 8U);
+  EXPECT_EQ(checkpoint.shards().size(), 2U);
+  EXPECT_EQ(checkpoint.config_text(), "{}");
+  EXPECT_EQ(checkpoint.config_path(), dir_.path() + "/config.json");
+}
+
+TEST_F(ShardedCheckpoint, RefusesAnIndexThatNamesFilesElsewhere) {
+  for (const char* name : {"../one.safetensors", "/etc/passwd", "sub/one.safetensors", "..", ".",
+                           "", R"(a\\b)", R"(one.safetensors\u0000)"}) {
+    const Status status =
+        status_with_index(std::string(R"({"weight_map":{"a":")") + name + R"("}})");
+    EXPECT_EQ(status.code(), StatusCode::kCorruption) << name;
+    EXPECT_THAT(status.message(), HasSubstr("want the name of a file beside the index")) << name;
+  }
+}
+
+TEST_F(ShardedCheckpoint, RefusesAnIndexThatIsNoIndex) {
+  for (const char* text : {"", "{", "[]", "{}", R"({"weight_map":[]})", R"({"weight_map":{"a":1}})",
+                           R"({"weight_map":{"a":"one.safetensors","a":"one.safetensors"}})"}) {
+    EXPECT_EQ(status_with_index(text).code(), StatusCode::kCorruption) << text;
+  }
+}
+
+TEST_F(ShardedCheckpoint, NamesAShardThatIsMissing) {
+  const Status status = status_with_index(R"({"weight_map":{"a":"three.safetensors"}})");
+  EXPECT_EQ(status.code(), StatusCode::kNotFound);
+  EXPECT_THAT(status.message(), HasSubstr("/three.safetensors: cannot open"));
+}
+
+TEST_F(ShardedCheckpoint, RefusesATensorInAnotherShardThanTheIndexSays) {
+  const Status status =
+      status_with_index(R"({"weight_map":{"a":"two.safetensors","b":"one.safetensors"}})");
+  EXPECT_EQ(status.code(), StatusCode::kCorruption);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr(R"(one.safetensors: tensor "a" is here)"),
+                                      HasSubstr("places it in two.safetensors")));
+}
+
+TEST_F(ShardedCheckpoint, RefusesATensorThatNoShardHas) {
+  const Status status = status_with_index(
+      R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors","c":"two.safetensors"}})");
+  EXPECT_EQ(status.code(), StatusCode::kCorruption);
+  EXPECT_THAT(status.message(), HasSubstr(R"(two.safetensors: no tensor "c")"));
+}
+
+TEST_F(ShardedCheckpoint, RefusesATensorThatTheIndexOmits) {
+  dir_.write("two.safetensors",
+             safetensors_bytes(R"({"b":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
+                               R"("z":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
+                               8));
+  const Status status =
+      status_with_index(R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})");
+  EXPECT_EQ(status.code(), StatusCode::kCorruption);
+  EXPECT_THAT(status.message(), HasSubstr(R"(tensor "z" is not in)"));
+}
+
+TEST_F(ShardedCheckpoint, RefusesATensorInTwoShards) {
+  dir_.write("two.safetensors",
+             safetensors_bytes(R"({"b":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
+                               R"("a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
+                               8));
+  const Status status =
+      status_with_index(R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})");
+  EXPECT_EQ(status.code(), StatusCode::kCorruption);
+  EXPECT_THAT(status.message(), HasSubstr(R"(two.safetensors: tensor "a" is here)"));
+}
+
+TEST_F(ShardedCheckpoint, NamesWhatADirectoryLacks) {
+  EXPECT_THAT(Checkpoint::open(dir_.path()).status().message(), HasSubstr("no model.safetensors"));
+  const TempDir empty;
+  const Status status = Checkpoint::open(empty.path()).status();
+  EXPECT_EQ(status.code(), StatusCode::kNotFound);
+  EXPECT_THAT(status.message(), HasSubstr("/config.json: cannot open"));
+}
+
+class SingleFileCheckpoint : public ::testing::Test {
+ protected:
+  SingleFileCheckpoint() {
+    dir_.write("config.json", "{}");
+    dir_.write(
+        "model.safetensors",
+        safetensors_bytes(padded(R"({"w":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},)"
+                                 R"("d":{"dtype":"F64","shape":[1],"data_offsets":[8,16]},)"
+                                 R"("n":{"dtype":"U8","shape":[1],"data_offsets":[16,17]},)"
+                                 R"("odd":{"dtype":"F32","shape":[1],"data_offsets":[17,21]}})"),
+                          21));
+  }
+
+  Status status_of(std::string_view name,
+                   std::initializer_list<int64_t> shape,
+                   std::initializer_list<DType> dtypes) {
+    const auto checkpoint = Checkpoint::open(dir_.path());
+    if (!checkpoint.ok()) return checkpoint.status();
+    return checkpoint->require(name, shape, dtypes).status();
+  }
+
+  TempDir dir_;
+};
+
+TEST_F(SingleFileCheckpoint, GivesATensorThatIsAsRequired) {
+  const auto checkpoint = Checkpoint::open(dir_.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  const auto tensor = checkpoint->require("w", {2, 1}, {DType::kBF16, DType::kF32});
+  ASSERT_TRUE(tensor.ok()) << tensor.status().message();
+  EXPECT_EQ(*tensor, checkpoint->find("w"));
+}
+
+TEST_F(SingleFileCheckpoint, SaysWhatATensorIsAndWhatWasWanted) {
+  Status status = status_of("w", {1, 2}, {DType::kF32});
+  EXPECT_EQ(status.code(), StatusCode::kCorruption);
+  EXPECT_THAT(status.message(), AllOf(StartsWith(dir_.file("model.safetensors")),
+                                      HasSubstr(R"("w": shape [2, 1], want [1, 2])")));
+  status = status_of("w", {2, 1}, {DType::kBF16, DType::kE4M3});
+  EXPECT_EQ(status.code(), StatusCode::kUnsupported);
+  EXPECT_THAT(status.message(), HasSubstr(R"("w": F32, want BF16 or F8_E4M3)"));
+  status = status_of("v", {2}, {DType::kF32});
+  EXPECT_EQ(status.code(), StatusCode::kNotFound);
+  EXPECT_THAT(status.message(), HasSubstr(R"(no tensor "v", want F32 [2])"));
+  status = status_of("d", {1}, {DType::kF32});
+  EXPECT_EQ(status.code(), StatusCode::kUnsupported);
+  EXPECT_THAT(status.message(), HasSubstr(R"("d": F64, want F32)"));
+}
+
+TEST_F(SingleFileCheckpoint, RefusesATensorThatAPointerCannotRead) {
+  const Status status = status_of("odd", {1}, {DType::kF32});
+  EXPECT_EQ(status.code(), StatusCode::kUnsupported);
+  EXPECT_THAT(status.message(), HasSubstr("no multiple of 4 bytes"));
+}
+
+TEST(Checkpoint, OpensTheModelOfThisRepository) {
+  const auto checkpoint = Checkpoint::open(DSA_SOURCE_DIR "/models/baby-v32");
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  EXPECT_EQ(checkpoint->tensors().size(), 235U);
+  EXPECT_TRUE(checkpoint->require("model.embed_tokens.weight", {2048, 256}, {DType::kBF16}).ok());
+}
+
+TEST(Checkpoint, OpensTheConformanceModel) {
+  const std::string dir = DSA_SOURCE_DIR "/../shared/conformance/tiny-v32-yarn";
+  if (!std::filesystem::exists(dir)) GTEST_SKIP() << "no conformance files beside the repository";
+  const auto checkpoint = Checkpoint::open(dir);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  EXPECT_TRUE(checkpoint->require("lm_head.weight", {320, 256}, {DType::kF32}).ok());
+}
+
+}  // namespace
+}  // namespace dsa
