@@ -12,7 +12,6 @@
 
 #include <cstdint>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include "dsa/status.h"
@@ -41,12 +40,26 @@ class Sampler {
   Result<int32_t> sample(std::span<const float> logits, std::span<const int32_t> recent = {});
 
  private:
+  struct Candidate {
+    float logit;  // after the penalty
+    int32_t id;
+    double weight;  // its probability, but for a common factor: 1 for the largest logit
+  };
+  static bool ranks_before(const Candidate& a, const Candidate& b);
+
   explicit Sampler(const SamplerOptions& options);
 
+  Status collect(std::span<const float> logits, std::span<const int32_t> recent);
+  void weigh(float largest);
+  void keep_top_k();
+  void keep_top_p();
+  void keep_min_p();
+  int32_t draw();
+
   SamplerOptions options_;
-  uint64_t state_;                                     // of the random numbers
-  std::vector<float> logits_;                          // after the penalty
-  std::vector<std::pair<float, int32_t>> candidates_;  // weight and id, largest first
+  uint64_t state_;                     // of the random numbers
+  std::vector<Candidate> candidates_;  // of one call
+  std::vector<bool> recent_;           // by id, of one call
 };
 
 }  // namespace dsa

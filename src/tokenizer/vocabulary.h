@@ -1,0 +1,43 @@
+// Vocabulary: the tokens of a tokenizer file by id, and the tables merging needs.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dsa/status.h"
+
+#include "tokenizer/added_tokens.h"
+#include "tokenizer/bpe.h"
+#include "tokenizer/json_field.h"
+
+namespace dsa {
+
+struct Vocabulary {
+  std::vector<std::string> texts;                     // the bytes of each id
+  std::vector<bool> special;                          // by id
+  TextIndex mergeable{0};                             // tokens spelled in the byte-level alphabet
+  std::map<std::string, int32_t, std::less<>> named;  // the others, and added tokens
+  // The reference looks for these before, respectively after, normalizing the text. Nothing is
+  // normalized here, but the order decides between tokens that overlap.
+  std::vector<AddedTokens::Token> added;
+  std::vector<AddedTokens::Token> added_normalized;
+
+  // -1 when no mergeable token has that text.
+  int32_t find(std::string_view text) const { return mergeable.find(texts, text); }
+};
+
+// From `model.vocab` and `added_tokens` of the root object.
+// Errors   kCorruption: an id that is missing, repeated or out of range, a token that is repeated
+//          kUnsupported: an added token with single_word, lstrip or rstrip
+Result<Vocabulary> read_vocabulary(const JsonField& root);
+
+// From `model.merges`. byte_fallback: a byte that no token spells is the token <0xNN>, if any.
+// Errors   kCorruption: a merge of, or into, a token that the vocabulary lacks; a repeated merge
+Result<Bpe::Tables> read_bpe_tables(const JsonField& model,
+                                    const Vocabulary& vocabulary,
+                                    bool byte_fallback);
+
+}  // namespace dsa
