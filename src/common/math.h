@@ -7,8 +7,9 @@
 
 namespace dsa {
 
+// Inlined even without optimisation, since kernels use it: see formats/cache_layout.h.
 template <class T>
-constexpr T ceil_div(T a, T b) {
+[[gnu::always_inline]] constexpr T ceil_div(T a, T b) {
   return (a + b - 1) / b;
 }
 

@@ -1,0 +1,56 @@
+// The pages of one sequence: which tokens it holds, where they lie.
+//
+// Invariants
+//   1. Token t lies in row pages()[t / 64] * 64 + t % 64 of every layer.
+//   2. A page with more than one holder is never written: reserve() replaces a shared last page by
+//      a copy before tokens are added to it.
+//   3. length() counts tokens whose cache rows are complete; reserve() does not change it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cache/page_pool.h"
+#include "dsa/status.h"
+
+namespace dsa {
+
+class SequencePages {
+ public:
+  // Pages that reserve(n) would take from the pool.
+  int64_t pages_needed(const PagePool& pool, int64_t n) const;
+
+  // Makes room for n more tokens.
+  //   Errors  kResourceExhausted: the pool has too few pages; nothing has changed.
+  Status reserve(PagePool* pool, int64_t n);
+
+  // The n tokens after length() are stored.
+  void commit(int64_t n) { length_ += n; }
+
+  // Gives back pages beyond length(): undoes a reserve().
+  void trim(PagePool* pool);
+
+  // Shares every page of this sequence with a new one.
+  SequencePages fork(PagePool* pool) const;
+
+  void release(PagePool* pool);
+
+  int64_t length() const { return length_; }
+  std::span<const int32_t> pages() const { return pages_; }
+
+ private:
+  bool must_copy_last(const PagePool& pool) const;
+
+  std::vector<int32_t> pages_;
+  int64_t length_ = 0;
+};
+
+// Physical row of token t.
+inline int32_t cache_row(std::span<const int32_t> pages, int64_t token) {
+  constexpr int64_t kTokens = kPageTokens;
+  return pages[static_cast<size_t>(token / kTokens)] * static_cast<int32_t>(kTokens) +
+         static_cast<int32_t>(token % kTokens);
+}
+
+}  // namespace dsa

@@ -1,0 +1,292 @@
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <optional>
+
+#include "cache/page_pool.h"
+#include "cache/sequence.h"
+#include "common/status_macros.h"
+#include "dsa/engine.h"
+#include "model/forward.h"
+#include "model/model.h"
+#include "ops/context.h"
+
+namespace dsa {
+
+namespace {
+
+Status check_option(const char* name, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return {};
+  return invalid_argument("{}: {}, want {} to {}", name, value, low, high);
+}
+
+// Puts the defaults in place of zeros and checks the rest.
+Result<EngineOptions> resolve(const ModelConfig& config, EngineOptions options) {
+  constexpr int64_t kMaxTokens = int64_t{1} << 30;
+  if (options.top_k == 0) options.top_k = config.indexer.top_k;
+  DSA_RETURN_IF_ERROR(check_option("cache_tokens", options.cache_tokens, 1, kMaxTokens));
+  DSA_RETURN_IF_ERROR(check_option("max_sequences", options.max_sequences, 1, 1 << 20));
+  DSA_RETURN_IF_ERROR(check_option("max_batch_tokens", options.max_batch_tokens, 1, 1 << 16));
+  DSA_RETURN_IF_ERROR(check_option("n_threads", options.n_threads, 0, 4096));
+  DSA_RETURN_IF_ERROR(check_option("top_k", options.top_k, 1, kMaxTokens));
+  DSA_RETURN_IF_ERROR(check_option("keep_first", options.keep_first, 0, options.top_k));
+  DSA_RETURN_IF_ERROR(
+      check_option("keep_recent", options.keep_recent, 0, options.top_k - options.keep_first));
+  if (options.attention == AttentionMode::kWindow) {
+    DSA_RETURN_IF_ERROR(check_option("window", options.window, 1, kMaxTokens));
+  }
+  return options;
+}
+
+PagePoolOptions pool_options(const ModelConfig& config, const EngineOptions& options) {
+  PagePoolOptions pool;
+  pool.latent = {options.kv_cache,
+                 static_cast<size_t>(config.kv_lora_rank),
+                 static_cast<size_t>(config.qk_rope_head_dim)};
+  pool.index = {options.index_cache, static_cast<size_t>(config.indexer.head_dim)};
+  pool.n_layers = config.n_layers;
+  for (const IndexerKind kind : config.indexer.layers) {
+    pool.has_index.push_back(kind == IndexerKind::kFull);
+  }
+  pool.n_pages = ceil_div(options.cache_tokens, int64_t{kPageTokens});
+  return pool;
+}
+
+}  // namespace
+
+struct Engine::Impl {
+  std::shared_ptr<const Model> model;
+  EngineOptions options;
+  ThreadPool threads;
+  std::optional<PagePool> pool;
+  std::unique_ptr<ForwardPass> forward;
+  std::vector<std::optional<SequencePages>> sequences;
+  std::vector<float> last_logits;  // [vocab] of decode()
+
+  Impl(std::shared_ptr<const Model> model_, const EngineOptions& options_)
+      : model(std::move(model_)), options(options_), threads(options_.n_threads) {
+    options.n_threads = threads.n_threads();
+  }
+
+  Status allocate() {
+    const ModelConfig& config = model->config();
+    DSA_ASSIGN_OR_RETURN(const kernels::KernelTable* table, select_kernels());
+    DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(config, options)));
+    DSA_ASSIGN_OR_RETURN(forward,
+                         ForwardPass::create(config,
+                                             model->impl().weights,
+                                             options,
+                                             {table, &threads},
+                                             &*pool));
+    sequences.resize(static_cast<size_t>(options.max_sequences));
+    last_logits.resize(static_cast<size_t>(config.vocab_size));
+    return {};
+  }
+
+  SequencePages* find(SequenceId id) {
+    const bool known = id >= 0 && static_cast<size_t>(id) < sequences.size() &&
+                       sequences[static_cast<size_t>(id)].has_value();
+    return known ? &*sequences[static_cast<size_t>(id)] : nullptr;
+  }
+
+  static Status not_found(SequenceId id) {
+    return error(StatusCode::kNotFound, "sequence {}: there is no such sequence", id);
+  }
+
+  Result<SequenceId> add(SequencePages pages) {
+    const auto free = std::find(sequences.begin(), sequences.end(), std::nullopt);
+    if (free == sequences.end()) {
+      return error(StatusCode::kResourceExhausted,
+                   "max_sequences: {} sequences exist, want one more",
+                   sequences.size());
+    }
+    *free = std::move(pages);
+    return static_cast<SequenceId>(free - sequences.begin());
+  }
+
+  Status check_step(const Step& step, size_t index) {
+    if (find(step.sequence) == nullptr) return not_found(step.sequence);
+    if (step.tokens.empty()) {
+      return invalid_argument("step {}: no tokens, want at least one", index);
+    }
+    const int64_t vocab = model->config().vocab_size;
+    for (size_t i = 0; i < step.tokens.size(); ++i) {
+      if (step.tokens[i] >= 0 && step.tokens[i] < vocab) continue;
+      return invalid_argument(
+          "step {}: token {} is {}, want 0 to {}", index, i, step.tokens[i], vocab - 1);
+    }
+    return {};
+  }
+
+  Status check_batch(std::span<const Step> batch) {
+    int64_t n_tokens = 0;
+    std::vector<bool> seen(sequences.size(), false);
+    for (size_t i = 0; i < batch.size(); ++i) {
+      DSA_RETURN_IF_ERROR(check_step(batch[i], i));
+      const auto id = static_cast<size_t>(batch[i].sequence);
+      if (seen[id]) {
+        return invalid_argument("step {}: sequence {} is in the batch twice, want once", i, id);
+      }
+      seen[id] = true;
+      n_tokens += static_cast<int64_t>(batch[i].tokens.size());
+    }
+    if (n_tokens <= options.max_batch_tokens) return {};
+    return invalid_argument(
+        "batch: {} tokens, want at most {}", n_tokens, options.max_batch_tokens);
+  }
+
+  // All pages of the batch, or none.
+  Status reserve(std::span<const Step> batch) {
+    int64_t needed = 0;
+    for (const Step& step : batch) {
+      needed += find(step.sequence)
+                    ->pages_needed(*pool, static_cast<int64_t>(step.tokens.size()));
+    }
+    if (needed > pool->n_free()) {
+      return error(StatusCode::kResourceExhausted,
+                   "page pool: {} pages of {} tokens free of {}, the batch wants {} more",
+                   pool->n_free(),
+                   kPageTokens,
+                   pool->n_pages(),
+                   needed);
+    }
+    for (const Step& step : batch) {
+      DSA_RETURN_IF_ERROR(
+          find(step.sequence)->reserve(&*pool, static_cast<int64_t>(step.tokens.size())));
+    }
+    return {};
+  }
+
+  Status run(std::span<const Step> batch, const ForwardHooks& hooks) {
+    DSA_RETURN_IF_ERROR(check_batch(batch));
+    DSA_RETURN_IF_ERROR(reserve(batch));
+    std::vector<ForwardStep> steps;
+    steps.reserve(batch.size());
+    for (const Step& step : batch) {
+      const SequencePages& sequence = *find(step.sequence);
+      steps.push_back({step.tokens, sequence.length(), sequence.pages(), step.logits});
+    }
+    forward->run(steps, hooks);
+    for (const Step& step : batch) {
+      find(step.sequence)->commit(static_cast<int64_t>(step.tokens.size()));
+    }
+    return {};
+  }
+};
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Model> model,
+                                               const EngineOptions& options) {
+  if (model == nullptr) return invalid_argument("model: null, want an open model");
+  DSA_ASSIGN_OR_RETURN(const EngineOptions resolved, resolve(model->config(), options));
+  auto impl = std::make_unique<Impl>(std::move(model), resolved);
+  DSA_RETURN_IF_ERROR(impl->allocate());
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+const Model& Engine::model() const { return *impl_->model; }
+const EngineOptions& Engine::options() const { return impl_->options; }
+
+MemoryUse Engine::memory() const {
+  MemoryUse use;
+  use.weight_bytes = impl_->model->weight_bytes();
+  use.latent_cache_bytes = impl_->pool->latent_bytes();
+  use.index_cache_bytes = impl_->pool->index_bytes();
+  use.scratch_bytes = impl_->forward->scratch_bytes();
+  use.n_pages = impl_->pool->n_pages();
+  use.n_free_pages = impl_->pool->n_free();
+  return use;
+}
+
+Result<SequenceId> Engine::create_sequence() { return impl_->add(SequencePages()); }
+
+Result<SequenceId> Engine::fork_sequence(SequenceId source) {
+  const SequencePages* sequence = impl_->find(source);
+  if (sequence == nullptr) return Impl::not_found(source);
+  SequencePages copy = sequence->fork(&*impl_->pool);
+  Result<SequenceId> id = impl_->add(copy);
+  if (!id.ok()) copy.release(&*impl_->pool);
+  return id;
+}
+
+Status Engine::release_sequence(SequenceId id) {
+  SequencePages* sequence = impl_->find(id);
+  if (sequence == nullptr) return Impl::not_found(id);
+  sequence->release(&*impl_->pool);
+  impl_->sequences[static_cast<size_t>(id)].reset();
+  return {};
+}
+
+Result<int64_t> Engine::sequence_length(SequenceId id) const {
+  const SequencePages* sequence = impl_->find(id);
+  if (sequence == nullptr) return Impl::not_found(id);
+  return sequence->length();
+}
+
+Status Engine::forward(std::span<const Step> batch, const ForwardHooks& hooks) {
+  return impl_->run(batch, hooks);
+}
+
+Status Engine::prefill(SequenceId sequence,
+                       std::span<const int32_t> tokens,
+                       const ForwardHooks& hooks,
+                       LogitsWanted logits,
+                       const std::function<bool(int64_t, int64_t)>& progress) {
+  const SequencePages* pages = impl_->find(sequence);
+  if (pages == nullptr) return Impl::not_found(sequence);
+  const auto total = static_cast<int64_t>(tokens.size());
+  // All chunks or none: what the last one would lack is refused before the first runs.
+  const int64_t needed = pages->pages_needed(*impl_->pool, total);
+  if (needed > impl_->pool->n_free()) {
+    return error(StatusCode::kResourceExhausted,
+                 "page pool: {} pages of {} tokens free of {}, {} tokens want {} more",
+                 impl_->pool->n_free(),
+                 kPageTokens,
+                 impl_->pool->n_pages(),
+                 total,
+                 needed);
+  }
+  DSA_RETURN_IF_ERROR(impl_->check_step({sequence, tokens, logits}, 0));
+  const auto chunk = static_cast<size_t>(impl_->options.max_batch_tokens);
+  for (size_t first = 0; first < tokens.size(); first += chunk) {
+    const size_t count = std::min(chunk, tokens.size() - first);
+    const bool last = first + count == tokens.size();
+    const LogitsWanted wanted =
+        logits == LogitsWanted::kLast && !last ? LogitsWanted::kNone : logits;
+    const Step step = {sequence, tokens.subspan(first, count), wanted};
+    DSA_RETURN_IF_ERROR(impl_->run({&step, 1}, hooks));
+    const auto done = static_cast<int64_t>(first + count);
+    if (progress && !progress(done, total)) return {};
+  }
+  return {};
+}
+
+Result<std::span<const float>> Engine::decode(SequenceId sequence,
+                                              int32_t token,
+                                              const ForwardHooks& hooks) {
+  ForwardHooks with_copy = hooks;
+  with_copy.logits = [this, &hooks](const LogitsRow& row) {
+    std::copy(row.logits.begin(), row.logits.end(), impl_->last_logits.begin());
+    if (hooks.logits) hooks.logits(row);
+  };
+  const Step step = {sequence, {&token, 1}, LogitsWanted::kLast};
+  DSA_RETURN_IF_ERROR(impl_->run({&step, 1}, with_copy));
+  return std::span<const float>(impl_->last_logits);
+}
+
+CacheEstimate estimate_cache(const ModelConfig& config, const EngineOptions& options) {
+  const PagePoolOptions pool = pool_options(config, options);
+  CacheEstimate estimate;
+  estimate.latent_bytes_per_token_layer = static_cast<int64_t>(pool.latent.row_bytes());
+  estimate.index_bytes_per_token_layer =
+      static_cast<int64_t>(pool.index.page_bytes() / kPageTokens);
+  const int64_t tokens = pool.n_pages * int64_t{kPageTokens};
+  const int64_t n_indexed = std::count(pool.has_index.begin(), pool.has_index.end(), true);
+  estimate.latent_bytes = estimate.latent_bytes_per_token_layer * tokens * pool.n_layers;
+  estimate.index_bytes = estimate.index_bytes_per_token_layer * tokens * n_indexed;
+  return estimate;
+}
+
+}  // namespace dsa

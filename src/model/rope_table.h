@@ -1,0 +1,21 @@
+// Cosines and sines of every position, with YaRN's frequencies when it is on.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "dsa/model_config.h"
+
+namespace dsa {
+
+// Angle of pair i at position p: p * frequency_i,
+//   frequency_i = theta^(-2i/d), i = 0 .. d/2 - 1
+// and with YaRN, ramp_i = clamp((i - low) / (high - low), 0, 1) between the dimensions that turn
+// beta_fast and beta_slow times within the original context:
+//   frequency_i <- frequency_i / factor * ramp_i + frequency_i * (1 - ramp_i)
+std::vector<float> rope_frequencies(const RopeConfig& config, size_t d_rope, bool yarn);
+
+// Writes cos and sin, [d_rope / 2], of one position.
+void rope_angles(const std::vector<float>& frequencies, size_t position, float* cos, float* sin);
+
+}  // namespace dsa

@@ -1,0 +1,86 @@
+#include <algorithm>
+
+#include "common/math.h"
+#include "ops/mla.h"
+
+namespace dsa {
+
+namespace {
+
+constexpr size_t kHeadsPerItem = 64;
+constexpr size_t kMinRowsPerPart = 256;
+
+kernels::AttendArgs head_group(const RowAttention& args, size_t query, size_t group) {
+  const size_t d_row = args.layout.d_latent + args.layout.d_rope;
+  const size_t head = group * kHeadsPerItem;
+  kernels::AttendArgs item;
+  item.layout = args.layout;
+  item.base = args.base;
+  item.rows = args.rows + query * args.rows_stride;
+  item.n_rows = static_cast<size_t>(args.counts[query]);
+  item.n_heads = std::min(kHeadsPerItem, args.n_heads - head);
+  item.q = args.q + (query * args.n_heads + head) * d_row;
+  item.scale = args.scale;
+  item.out = args.out + (query * args.n_heads + head) * args.layout.d_latent;
+  item.lse = args.lse + query * args.n_heads + head;
+  return item;
+}
+
+// One query: a part of the list and a group of heads per work item. The number of parts depends on
+// the length of the list alone, so that the result does not depend on the number of threads.
+void attend_one(const OpContext& context,
+                const RowAttention& args,
+                float* part_out,
+                float* part_lse,
+                uint8_t* scratch,
+                size_t scratch_bytes) {
+  const auto n_rows = static_cast<size_t>(args.counts[0]);
+  const size_t n_parts = std::clamp<size_t>(n_rows / kMinRowsPerPart, 1, kMaxAttentionParts);
+  const size_t part_rows = round_up(ceil_div(n_rows, n_parts), kPageTokens);
+  const size_t n_groups = ceil_div(args.n_heads, kHeadsPerItem);
+  const size_t d_latent = args.layout.d_latent;
+  context.pool->parallel_for(
+      static_cast<int64_t>(n_parts * n_groups), [&](int64_t index, int worker) {
+        const size_t part = static_cast<size_t>(index) / n_groups;
+        const size_t group = static_cast<size_t>(index) % n_groups;
+        const size_t head = group * kHeadsPerItem;
+        kernels::AttendArgs item = head_group(args, 0, group);
+        const size_t first = std::min(part * part_rows, n_rows);
+        item.rows += first;
+        item.n_rows = std::min(part_rows, n_rows - first);
+        if (n_parts > 1) {
+          item.out = part_out + (part * args.n_heads + head) * d_latent;
+          item.lse = part_lse + part * args.n_heads + head;
+        }
+        item.scratch = scratch + static_cast<size_t>(worker) * scratch_bytes;
+        context.kernels->attention->attend(item);
+      });
+  if (n_parts == 1) return;
+  context.kernels->attention->merge(
+      part_out, part_lse, n_parts, args.n_heads, d_latent, args.out, args.lse);
+}
+
+}  // namespace
+
+void attend_rows(const OpContext& context,
+                 const RowAttention& args,
+                 float* part_out,
+                 float* part_lse,
+                 uint8_t* attend_scratch,
+                 size_t attend_bytes) {
+  if (args.n_queries == 1) {
+    attend_one(context, args, part_out, part_lse, attend_scratch, attend_bytes);
+    return;
+  }
+  const size_t n_groups = ceil_div(args.n_heads, kHeadsPerItem);
+  context.pool->parallel_for(
+      static_cast<int64_t>(args.n_queries * n_groups), [&](int64_t index, int worker) {
+        kernels::AttendArgs item = head_group(args,
+                                              static_cast<size_t>(index) / n_groups,
+                                              static_cast<size_t>(index) % n_groups);
+        item.scratch = attend_scratch + static_cast<size_t>(worker) * attend_bytes;
+        context.kernels->attention->attend(item);
+      });
+}
+
+}  // namespace dsa

@@ -1,0 +1,45 @@
+#include "ops/context.h"
+
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "common/status_macros.h"
+#include "dsa/cpu.h"
+#include "runtime/cpu.h"
+
+namespace dsa {
+
+namespace {
+
+std::vector<std::string> runnable_tiers() {
+  std::vector<std::string> names;
+  for (const kernels::KernelTable* table :
+       {kernels::avx512_table(), kernels::avx2_table(), kernels::scalar_table()}) {
+    if (table != nullptr) names.emplace_back(table->tier_name);
+  }
+  return names;
+}
+
+}  // namespace
+
+Result<const kernels::KernelTable*> select_kernels() {
+  if (const kernels::KernelTable* table = kernels::chosen_table()) return table;
+  return unsupported("DSA_CPU_TIER: \"{}\", want one of {} on this CPU",
+                     std::getenv("DSA_CPU_TIER"),
+                     fmt::join(runnable_tiers(), ", "));
+}
+
+CpuInfo cpu_info() {
+  CpuInfo info = detect_cpu();
+  info.compiled = {"scalar", "avx2", "avx512"};
+  info.runnable = runnable_tiers();
+  return info;
+}
+
+Result<std::string> active_tier() {
+  DSA_ASSIGN_OR_RETURN(const kernels::KernelTable* table, select_kernels());
+  return std::string(table->tier_name);
+}
+
+}  // namespace dsa

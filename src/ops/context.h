@@ -1,0 +1,21 @@
+// What every operation runs on: a tier's kernels and a pool of threads.
+#pragma once
+
+#include "dsa/status.h"
+#include "dsa/thread_pool.h"
+#include "kernels/kernel_table.h"
+
+namespace dsa {
+
+struct OpContext {
+  const kernels::KernelTable* kernels = nullptr;
+  ThreadPool* pool = nullptr;
+
+  const kernels::VectorKernels& vector() const { return *kernels->vector; }
+};
+
+// The kernels DSA_CPU_TIER asks for, or the best this CPU runs.
+//   Errors  kUnsupported: the variable names no tier that runs here.
+Result<const kernels::KernelTable*> select_kernels();
+
+}  // namespace dsa

@@ -1,0 +1,210 @@
+#include "ops/mla.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "common/math.h"
+#include "ops/mla_expanded.h"
+
+namespace dsa {
+
+namespace {
+
+constexpr size_t kQueryTile = 32;  // queries whose absorbed form exists at a time
+
+// Which form costs fewer multiplications for this step.
+bool expanded_is_cheaper(const MlaDims& dims,
+                         const MlaQueries& queries,
+                         const SelectionLists& lists) {
+  if (queries.n_queries == 1) return false;
+  const size_t context_length = queries.first_position + queries.n_queries;
+  size_t all_pairs = 0;
+  size_t selected_pairs = 0;
+  for (size_t i = 0; i < queries.n_queries; ++i) {
+    const size_t visible = queries.first_position + i + 1;
+    all_pairs += visible;
+    selected_pairs += lists.positions == nullptr ? visible : static_cast<size_t>(lists.counts[i]);
+  }
+  const size_t per_projection = (dims.d_nope + dims.d_v) * dims.d_latent;
+  const size_t absorbed =
+      selected_pairs * (dims.d_row() + dims.d_latent) + queries.n_queries * per_projection;
+  const size_t expanded = all_pairs * (dims.d_q() + dims.d_v) + context_length * per_projection;
+  return expanded < absorbed;
+}
+
+void plan_buffer(ScratchPlan* plan, RowBuffer* buffer, size_t n_rows, size_t ld, bool bf16) {
+  buffer->ld = ld;
+  plan->add(&buffer->f32, n_rows * ld);
+  if (bf16) plan->add(&buffer->bf16, n_rows * ld);
+}
+
+Activation activation(const RowBuffer& buffer) { return {buffer.f32, buffer.bf16, buffer.ld}; }
+
+// q~ = [W_UK^T q_nope ; q_rope] for `count` queries from `first` on.
+void absorb_queries(const OpContext& context,
+                    const MlaDims& dims,
+                    const Activation& q,
+                    size_t count,
+                    const Weight& kv_b,
+                    const RowBuffer& out) {
+  std::vector<MatmulJob> jobs;
+  jobs.reserve(dims.n_heads);
+  for (size_t h = 0; h < dims.n_heads; ++h) {
+    const Weight w_uk = kv_b.row_slice(h * (dims.d_nope + dims.d_v), dims.d_nope);
+    jobs.push_back(matmul_nn(
+        context, q.columns(h * dims.d_q()), count, w_uk, out.f32 + h * dims.d_row(), out.ld));
+  }
+  run_matmuls(context, jobs);
+  for_each_row(context, count, [&](size_t i) {
+    for (size_t h = 0; h < dims.n_heads; ++h) {
+      std::memcpy(out.row(i) + h * dims.d_row() + dims.d_latent,
+                  q.f32 + i * q.ld + h * dims.d_q() + dims.d_nope,
+                  dims.d_rope * sizeof(float));
+    }
+  });
+}
+
+// out = W_UV o~
+void expand_outputs(const OpContext& context,
+                    const MlaDims& dims,
+                    const RowBuffer& absorbed,
+                    size_t count,
+                    const Weight& kv_b,
+                    float* out) {
+  for_each_row(context, count, [&](size_t i) {
+    absorbed.round_row(context.vector(), i, 0, absorbed.ld);
+  });
+  std::vector<MatmulJob> jobs;
+  jobs.reserve(dims.n_heads);
+  for (size_t h = 0; h < dims.n_heads; ++h) {
+    const Weight w_uv = kv_b.row_slice(h * (dims.d_nope + dims.d_v) + dims.d_nope, dims.d_v);
+    jobs.push_back(matmul_nt(context,
+                             activation(absorbed).columns(h * dims.d_latent),
+                             count,
+                             w_uv,
+                             out + h * dims.d_v,
+                             dims.n_heads * dims.d_v));
+  }
+  run_matmuls(context, jobs);
+}
+
+// Physical rows of the lists of `count` queries from `first` on; all queries share one list when
+// nothing is left out.
+void resolve_rows(const OpContext& context,
+                  const MlaQueries& queries,
+                  size_t first,
+                  size_t count,
+                  const LatentCacheView& cache,
+                  const SelectionLists& lists,
+                  MlaScratch* scratch) {
+  if (lists.positions == nullptr) {
+    const size_t n = queries.first_position + first + count;
+    for (size_t t = 0; t < n; ++t) scratch->rows[t] = cache.row(t);
+    for (size_t i = 0; i < count; ++i) {
+      scratch->counts[i] = static_cast<int32_t>(queries.first_position + first + i + 1);
+    }
+    return;
+  }
+  for_each_row(context, count, [&](size_t i) {
+    const int32_t* positions = lists.positions + (first + i) * lists.stride;
+    int32_t* rows = scratch->rows + i * lists.stride;
+    scratch->counts[i] = lists.counts[first + i];
+    std::transform(positions, positions + scratch->counts[i], rows, [&cache](int32_t position) {
+      return cache.row(static_cast<size_t>(position));
+    });
+  });
+}
+
+void absorbed_attention(const OpContext& context,
+                        const MlaDims& dims,
+                        const MlaQueries& queries,
+                        const Weight& kv_b,
+                        const LatentCacheView& cache,
+                        const SelectionLists& lists,
+                        MlaScratch* scratch,
+                        float* out) {
+  for (size_t first = 0; first < queries.n_queries; first += kQueryTile) {
+    const size_t count = std::min(kQueryTile, queries.n_queries - first);
+    absorb_queries(context, dims, queries.q.from_row(first), count, kv_b, scratch->absorbed_q);
+    resolve_rows(context, queries, first, count, cache, lists, scratch);
+    RowAttention attention;
+    attention.layout = cache.layout;
+    attention.base = cache.base;
+    attention.rows = scratch->rows;
+    attention.rows_stride = lists.positions == nullptr ? 0 : lists.stride;
+    attention.counts = scratch->counts;
+    attention.q = scratch->absorbed_q.f32;
+    attention.n_queries = count;
+    attention.n_heads = dims.n_heads;
+    attention.scale = dims.scale;
+    attention.out = scratch->absorbed_out.f32;
+    attention.lse = scratch->lse;
+    attend_rows(context,
+                attention,
+                scratch->part_out,
+                scratch->part_lse,
+                scratch->attend,
+                scratch->attend_bytes);
+    expand_outputs(context,
+                   dims,
+                   scratch->absorbed_out,
+                   count,
+                   kv_b,
+                   out + first * dims.n_heads * dims.d_v);
+  }
+}
+
+}  // namespace
+
+void MlaScratch::plan(const OpContext& context,
+                      const MlaDims& dims,
+                      const LatentLayout& layout,
+                      bool bf16,
+                      size_t max_queries,
+                      size_t max_context,
+                      size_t max_selected,
+                      ScratchPlan* plan) {
+  const size_t tile = std::min(kQueryTile, max_queries);
+  const auto n_threads = static_cast<size_t>(context.pool->n_threads());
+  plan_buffer(plan, &absorbed_q, tile, dims.n_heads * dims.d_row(), false);
+  plan_buffer(plan, &absorbed_out, tile, dims.n_heads * dims.d_latent, bf16);
+  plan->add(&part_out, kMaxAttentionParts * dims.n_heads * dims.d_latent);
+  plan->add(&part_lse, kMaxAttentionParts * dims.n_heads);
+  plan->add(&lse, tile * dims.n_heads);
+  plan->add(&rows, std::max(tile * max_selected, max_context));
+  plan->add(&counts, tile);
+  attend_bytes = round_up<size_t>(
+      context.kernels->attention->attend_scratch_bytes(layout, dims.n_heads), 64);
+  plan->add(&attend, n_threads * attend_bytes);
+  plan_buffer(plan, &latents, kLatentTile, dims.d_row(), bf16);
+  expanded_bytes = expanded_scratch_bytes(dims, max_queries);
+  plan->add(&expanded, n_threads * expanded_bytes);
+  plan->add(&row_max, dims.n_heads * max_queries);
+  plan->add(&row_sum, dims.n_heads * max_queries);
+  // Beyond this context the selected rows cost less than all rows do in expanded form.
+  const size_t crossover =
+      max_selected * (dims.d_row() + dims.d_latent) / (dims.d_q() + dims.d_v) + max_queries;
+  visible_words = ceil_div(std::min(crossover, max_context), size_t{64});
+  plan->add(&visible, max_queries * visible_words);
+}
+
+void mla_attention(const OpContext& context,
+                   const MlaDims& dims,
+                   const MlaQueries& queries,
+                   const Weight& kv_b,
+                   const LatentCacheView& cache,
+                   const SelectionLists& lists,
+                   MlaScratch* scratch,
+                   float* out) {
+  const size_t context_length = queries.first_position + queries.n_queries;
+  const bool mask_fits =
+      lists.positions == nullptr || context_length <= scratch->visible_words * 64;
+  if (mask_fits && expanded_is_cheaper(dims, queries, lists)) {
+    expanded_attention(context, dims, queries, kv_b, cache, lists, scratch, out);
+  } else {
+    absorbed_attention(context, dims, queries, kv_b, cache, lists, scratch, out);
+  }
+}
+
+}  // namespace dsa

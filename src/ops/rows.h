@@ -1,0 +1,37 @@
+// Elementwise work on rows of activations, split over the threads by row.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "ops/context.h"
+
+namespace dsa {
+
+// fn(row) for every row in [0, n_rows). Rows are handed out in groups: a row is little work.
+template <class Fn>
+void for_each_row(const OpContext& context, size_t n_rows, const Fn& fn) {
+  constexpr size_t kRowsPerItem = 4;
+  const size_t n_items = (n_rows + kRowsPerItem - 1) / kRowsPerItem;
+  context.pool->parallel_for(static_cast<int64_t>(n_items), [&](int64_t item, int) {
+    const size_t begin = static_cast<size_t>(item) * kRowsPerItem;
+    const size_t end = begin + kRowsPerItem < n_rows ? begin + kRowsPerItem : n_rows;
+    for (size_t row = begin; row < end; ++row) fn(row);
+  });
+}
+
+// Activations as produced: f32 values, and where the engine computes in bf16 their rounded twin.
+struct RowBuffer {
+  float* f32 = nullptr;
+  uint16_t* bf16 = nullptr;  // null: everything stays f32
+  size_t ld = 0;
+
+  float* row(size_t i) const { return f32 + i * ld; }
+
+  // Rounds columns [first, first + n) of row i into bf16.
+  void round_row(const kernels::VectorKernels& kernels, size_t i, size_t first, size_t n) const {
+    if (bf16 != nullptr) kernels.f32_to_bf16(f32 + i * ld + first, n, bf16 + i * ld + first);
+  }
+};
+
+}  // namespace dsa
