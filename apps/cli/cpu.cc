@@ -1,0 +1,59 @@
+// dsa cpu: what this CPU can do and which kernels run on it.
+#include "dsa/cpu.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/io.h"
+#include "cli/options.h"
+
+namespace cli {
+namespace {
+
+constexpr const char* kFooter =
+    "The environment variable DSA_CPU_TIER chooses another tier than the fastest.\n"
+    "\n"
+    "Examples:\n"
+    "  dsa cpu\n"
+    "  DSA_CPU_TIER=avx2 dsa cpu --json";
+
+std::string joined(const std::vector<std::string>& words) {
+  return words.empty() ? "none" : fmt::format("{}", fmt::join(words, " "));
+}
+
+dsa::Status show_cpu(bool json) {
+  auto tier = dsa::active_tier();
+  if (!tier.ok()) return tier.status();
+  const dsa::CpuInfo cpu = dsa::cpu_info();
+  if (json) {
+    print_json({{"model_name", cpu.model_name},
+                {"threads", cpu.n_threads},
+                {"features", cpu.features},
+                {"compiled", cpu.compiled},
+                {"runnable", cpu.runnable},
+                {"tier", *tier}});
+    return {};
+  }
+  print(fmt::format("cpu             {}\n", cpu.model_name.empty() ? "unknown" : cpu.model_name));
+  print(fmt::format("threads         {}\n", cpu.n_threads));
+  print(fmt::format("features        {}\n", joined(cpu.features)));
+  print(fmt::format("tiers compiled  {}\n", joined(cpu.compiled)));
+  print(fmt::format("tiers runnable  {}\n", joined(cpu.runnable)));
+  print(fmt::format("tier used       {}\n", *tier));
+  return {};
+}
+
+}  // namespace
+
+Action add_cpu(CLI::App& app) {
+  auto json = std::make_shared<bool>(false);
+  add_json_option(app, *json);
+  app.footer(kFooter);
+  return [json] { return show_cpu(*json); };
+}
+
+}  // namespace cli

@@ -1,0 +1,108 @@
+#include "cli/io.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/interrupt.h"
+
+namespace cli {
+namespace {
+
+using dsa::Status;
+using dsa::StatusCode;
+
+int g_write_error = 0;  // errno of the first failed write to standard output
+
+void remember_write_error() {
+  if (g_write_error == 0) g_write_error = errno;
+}
+
+Status open_error(const std::string& path) {
+  const auto code = errno == ENOENT ? StatusCode::kNotFound : StatusCode::kIoError;
+  return Status(code, fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
+}
+
+}  // namespace
+
+bool stdin_is_terminal() {
+  return isatty(STDIN_FILENO) == 1;
+}
+bool stderr_is_terminal() {
+  return isatty(STDERR_FILENO) == 1;
+}
+
+dsa::Result<std::string> read_input(const std::string& path) {
+  const bool from_stdin = path == "-";
+  std::FILE* file = from_stdin ? stdin : std::fopen(path.c_str(), "rb");
+  if (file == nullptr) return open_error(path);
+  const auto close = [from_stdin](std::FILE* f) {
+    if (!from_stdin) std::fclose(f);
+  };
+  const std::unique_ptr<std::FILE, decltype(close)> closer(file, close);
+  std::string text;
+  std::array<char, 65536> buffer{};
+  size_t n = 0;
+  while ((n = std::fread(buffer.data(), 1, buffer.size(), file)) > 0)
+    text.append(buffer.data(), n);
+  if (std::ferror(file) != 0 && !interrupted()) {
+    return Status(StatusCode::kIoError,
+                  fmt::format("{}: cannot read: {}", from_stdin ? "standard input" : path,
+                              std::strerror(errno)));
+  }
+  return text;
+}
+
+void print(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) remember_write_error();
+}
+
+void print_json(const nlohmann::ordered_json& document) {
+  using nlohmann::ordered_json;
+  print(document.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+}
+
+Status flush_stdout() {
+  if (std::fflush(stdout) != 0) remember_write_error();
+  if (g_write_error == 0) return Status();
+  return Status(StatusCode::kIoError,
+                fmt::format("standard output: cannot write: {}", std::strerror(g_write_error)));
+}
+
+void note(std::string_view line) {
+  std::string text(line);
+  text += '\n';
+  std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+std::string one_line(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\r') {
+      out += "\\r";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+dsa::Result<nlohmann::ordered_json> parse_json(const std::string& text, const std::string& name) {
+  auto document = nlohmann::ordered_json::parse(text, nullptr, false);
+  if (document.is_discarded()) return Status(StatusCode::kCorruption, name + ": is not JSON");
+  return document;
+}
+
+}  // namespace cli

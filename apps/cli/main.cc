@@ -1,0 +1,88 @@
+// `dsa`: parses the command line, runs one subcommand, turns its outcome into an exit code.
+//   0 done   1 a failure, one line on stderr says which   2 a mistake on the command line
+//   130 stopped by Ctrl-C
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <new>
+#include <string>
+
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/io.h"
+
+namespace {
+
+struct Command {
+  const char* name;
+  const char* summary;
+  cli::Action (*add)(CLI::App& app);
+};
+
+constexpr Command kCommands[] = {
+    {"run", "Generate text from a prompt, or chat", cli::add_run},
+    {"logits", "Write the logits and selections of given tokens", cli::add_logits},
+    {"perplexity", "Measure the loss on a text", cli::add_perplexity},
+    {"inspect", "Show what a checkpoint holds and needs", cli::add_inspect},
+    {"tokenize", "Turn text into token ids and back", cli::add_tokenize},
+    {"cpu", "Show which kernels this CPU runs", cli::add_cpu},
+    {"verify", "Check kernels, or a checkpoint's outputs", cli::add_verify},
+};
+
+constexpr const char* kFooter =
+    "Examples:\n"
+    "  dsa run -m models/baby-v32 -p \"In the beginning\"\n"
+    "  dsa inspect models/baby-v32\n"
+    "  dsa COMMAND --help        options and examples of a command";
+
+constexpr int kFailure = 1;
+constexpr int kUsageError = 2;
+constexpr int kInterrupted = 130;  // 128 + SIGINT, as shells report it
+
+int report(const std::string& who, const dsa::Status& status) {
+  const dsa::Status written = cli::flush_stdout();
+  const dsa::Status& shown = status.ok() ? written : status;
+  if (!shown.ok()) cli::note(fmt::format("{}: {}", who, shown.message()));
+  if (cli::interrupted()) return kInterrupted;
+  return shown.ok() ? 0 : kFailure;
+}
+
+int report_usage(const std::string& who, const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
+  const auto unknown = app.remaining(true);
+  const std::string what = unknown.empty()
+                               ? std::string(error.what())
+                               : fmt::format("unknown argument \"{}\"", unknown.front());
+  cli::note(fmt::format("{}: {} (see {} --help)", who, cli::one_line(what), who));
+  return kUsageError;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  cli::install_signal_handlers();
+  CLI::App app("DeepSeek Sparse Attention on CPUs.", "dsa");
+  app.set_version_flag("--version", "dsa " DSA_VERSION);
+  app.require_subcommand(1);
+  app.footer(kFooter);
+  app.get_formatter()->column_width(34);
+  std::map<const CLI::App*, cli::Action> actions;
+  for (const Command& command : kCommands) {
+    CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    actions[sub] = command.add(*sub);
+  }
+  const auto who = [&app] {
+    const auto chosen = app.get_subcommands();
+    return chosen.empty() ? std::string("dsa") : "dsa " + chosen.front()->get_name();
+  };
+  try {
+    app.parse(argc, argv);
+    return report(who(), actions[app.get_subcommands().front()]());
+  } catch (const CLI::ParseError& error) {
+    return report_usage(who(), app, error);
+  } catch (const std::bad_alloc&) {
+    cli::note(who() + ": out of memory");
+    return kFailure;
+  }
+}

@@ -1,0 +1,164 @@
+#include "cli/options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+
+#include "cli/text.h"
+
+namespace cli {
+namespace {
+
+using dsa::AttentionMode;
+using dsa::CacheFormat;
+
+CacheFormat parse_format(const std::string& option, const std::string& text) {
+  for (const auto format : {CacheFormat::kFp8, CacheFormat::kBF16, CacheFormat::kF32}) {
+    if (text == cache_format_name(format)) return format;
+  }
+  throw CLI::ValidationError(option, fmt::format("\"{}\", want fp8, bf16 or f32", text));
+}
+
+void add_format_option(CLI::App& app,
+                       const std::string& name,
+                       const std::string& what,
+                       CacheFormat& format) {
+  app.add_option_function<std::string>(
+         name, [name, &format](const std::string& text) { format = parse_format(name, text); },
+         fmt::format("{} (default {})", what, cache_format_name(format)))
+      ->type_name("fp8|bf16|f32");
+}
+
+void parse_attention(const std::string& text, ModelOptions& options) {
+  constexpr std::string_view kWindow = "window:";
+  options.window = 0;
+  if (text == "dsa") {
+    options.attention = AttentionMode::kDsa;
+  } else if (text == "dense") {
+    options.attention = AttentionMode::kDense;
+  } else {
+    const char* end = text.data() + text.size();
+    const bool window = text.rfind(kWindow, 0) == 0;
+    const auto number = window ? std::from_chars(text.data() + kWindow.size(), end, options.window)
+                               : std::from_chars_result{end, std::errc::invalid_argument};
+    if (number.ec != std::errc() || number.ptr != end || options.window < 1) {
+      throw CLI::ValidationError(
+          "--attention", fmt::format("\"{}\", want dsa, dense or window:N with N >= 1", text));
+    }
+    options.attention = AttentionMode::kWindow;
+  }
+}
+
+}  // namespace
+
+CLI::Validator at_least(int64_t least) {
+  return CLI::Validator(
+      [least](const std::string& text) {
+        int64_t value = 0;
+        const char* end = text.data() + text.size();
+        const auto parsed = std::from_chars(text.data(), end, value);
+        if (parsed.ec == std::errc() && parsed.ptr == end && value >= least) return std::string();
+        return fmt::format("\"{}\", want a whole number of at least {}", text, least);
+      },
+      "");
+}
+
+void add_cache_options(CLI::App& app, CacheFormat& kv_cache, CacheFormat& index_cache) {
+  add_format_option(app, "--kv-cache", "Format of the latent cache", kv_cache);
+  add_format_option(app, "--index-cache", "Format of the indexer's key cache", index_cache);
+}
+
+void add_model_options(CLI::App& app, ModelOptions& options) {
+  app.add_option("-t,--threads", options.n_threads, "Threads (default: every hardware thread)")
+      ->type_name("N")
+      ->check(at_least(1));
+  app.add_option("--chunk", options.chunk,
+                 fmt::format("Tokens of the prompt per forward pass (default {})", options.chunk))
+      ->type_name("N")
+      ->check(at_least(1));
+  add_cache_options(app, options.kv_cache, options.index_cache);
+  app.add_option_function<std::string>(
+         "--attention", [&options](const std::string& text) { parse_attention(text, options); },
+         "What a query attends to: the selected tokens, all, or the N most recent (default dsa)")
+      ->type_name("dsa|dense|window:N");
+  app.add_option("--top-k-tokens", options.top_k,
+                 "Tokens selected per query (default: the checkpoint's index_topk)")
+      ->type_name("K")
+      ->check(at_least(1));
+  app.add_option("--keep-first", options.keep_first,
+                 "Always select the first N tokens, inside the budget (default 0)")
+      ->type_name("N")
+      ->check(at_least(0));
+  app.add_option("--keep-recent", options.keep_recent,
+                 "Always select the N most recent tokens, inside the budget (default 0)")
+      ->type_name("N")
+      ->check(at_least(0));
+}
+
+void add_json_option(CLI::App& app, bool& json) {
+  app.add_flag("--json", json, "Print one JSON document on standard output");
+}
+
+dsa::EngineOptions engine_options(const ModelOptions& options, int64_t n_tokens) {
+  dsa::EngineOptions engine;
+  engine.kv_cache = options.kv_cache;
+  engine.index_cache = options.index_cache;
+  engine.cache_tokens = n_tokens;
+  engine.max_sequences = 1;
+  engine.max_batch_tokens = std::min(options.chunk, n_tokens);
+  engine.n_threads = options.n_threads;
+  engine.attention = options.attention;
+  engine.window = options.window;
+  engine.top_k = options.top_k;
+  engine.keep_first = options.keep_first;
+  engine.keep_recent = options.keep_recent;
+  return engine;
+}
+
+int64_t attended_tokens(const dsa::EngineOptions& options, int64_t n_tokens) {
+  switch (options.attention) {
+    case AttentionMode::kDsa:
+      return std::min(options.top_k, n_tokens);
+    case AttentionMode::kWindow:
+      return std::min(options.window, n_tokens);
+    case AttentionMode::kDense:
+      break;
+  }
+  return n_tokens;
+}
+
+std::string attention_name(const dsa::EngineOptions& options) {
+  switch (options.attention) {
+    case AttentionMode::kDsa:
+      return "dsa";
+    case AttentionMode::kWindow:
+      return fmt::format("window:{}", options.window);
+    case AttentionMode::kDense:
+      break;
+  }
+  return "dense";
+}
+
+std::string attention_summary(const dsa::EngineOptions& options, int64_t n_tokens) {
+  const std::string attended = group_digits(attended_tokens(options, n_tokens));
+  const std::string context = group_digits(n_tokens);
+  switch (options.attention) {
+    case AttentionMode::kDsa:
+      if (n_tokens > options.top_k) {
+        return fmt::format("DSA active: {} of {} tokens per query", attended, context);
+      }
+      return fmt::format("DSA not active: context of {} tokens is within the budget of {}", context,
+                         group_digits(options.top_k));
+    case AttentionMode::kWindow:
+      return fmt::format("sliding window: the most recent {} of {} tokens per query", attended,
+                         context);
+    case AttentionMode::kDense:
+      break;
+  }
+  return fmt::format("dense: all of {} tokens per query", context);
+}
+
+}  // namespace cli

@@ -1,0 +1,54 @@
+// Options that run, logits, perplexity and verify share: the model and how it is run.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "dsa/engine.h"
+#include "dsa/status.h"
+#include "dsa/types.h"
+
+namespace CLI {
+class App;
+class Option;
+class Validator;
+}  // namespace CLI
+
+namespace cli {
+
+struct ModelOptions {
+  std::string dir;
+  int n_threads = 0;
+  int64_t chunk = 256;
+  dsa::CacheFormat kv_cache = dsa::CacheFormat::kFp8;
+  dsa::CacheFormat index_cache = dsa::CacheFormat::kFp8;
+  dsa::AttentionMode attention = dsa::AttentionMode::kDsa;
+  int64_t window = 0;
+  int64_t keep_first = 0;
+  int64_t keep_recent = 0;
+  int64_t top_k = 0;  // 0: the checkpoint's
+};
+
+// The defaults shown in the help are the values `options` has now.
+void add_model_options(CLI::App& app, ModelOptions& options);
+void add_cache_options(CLI::App& app, dsa::CacheFormat& kv_cache, dsa::CacheFormat& index_cache);
+void add_json_option(CLI::App& app, bool& json);
+
+// Accepts whole numbers >= least, or > 0 numbers of any kind.
+CLI::Validator at_least(int64_t least);
+
+// An engine for one sequence of n_tokens.
+dsa::EngineOptions engine_options(const ModelOptions& options, int64_t n_tokens);
+
+// "DSA active: 64 of 34,512 tokens per query" and its relatives, for a context of n_tokens.
+std::string attention_summary(const dsa::EngineOptions& options, int64_t n_tokens);
+
+// "dsa", "dense", "window:64"
+std::string attention_name(const dsa::EngineOptions& options);
+
+// Tokens a query attends to at a context of n_tokens.
+int64_t attended_tokens(const dsa::EngineOptions& options, int64_t n_tokens);
+
+}  // namespace cli

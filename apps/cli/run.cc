@@ -1,0 +1,227 @@
+// dsa run: text from a prompt, or a conversation.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/io.h"
+#include "cli/run_options.h"
+#include "cli/run_report.h"
+#include "cli/text.h"
+
+namespace cli {
+namespace {
+
+using dsa::Result;
+using dsa::Status;
+using dsa::StatusCode;
+
+constexpr int64_t kDefaultMaxTokens = 256;
+constexpr int64_t kDefaultChatContext = 8192;
+
+constexpr const char* kFooter =
+    "Sampling not given on the command line comes from generation_config.json in DIR\n"
+    "(do_sample, temperature, top_p, top_k); without that file it is greedy.\n"
+    "One line break at the end of a prompt from a file or standard input is dropped.\n"
+    "\n"
+    "Examples:\n"
+    "  dsa run -m models/baby-v32 -p \"In the beginning\" -n 64\n"
+    "  dsa run -m models/baby-v32 -f prompt.txt --temperature 0 --explain 5\n"
+    "  head -c 20000 book.txt | dsa run -m models/baby-v32 --ctx 8192 --json\n"
+    "  dsa run -m DIR --chat --system \"Be brief.\" --thinking";
+
+void add_sampling_options(CLI::App& app, SamplingOptions& sampling) {
+  const char* group = "Sampling";
+  app.add_option("--temperature", sampling.temperature, "0 takes the likeliest token")
+      ->type_name("T")
+      ->group(group);
+  app.add_option("--top-p", sampling.top_p, "Fewest tokens whose probabilities reach P")
+      ->type_name("P")
+      ->group(group);
+  app.add_option("--top-k", sampling.top_k, "The K likeliest tokens; 0: all")
+      ->type_name("K")
+      ->check(at_least(0))
+      ->group(group);
+  app.add_option("--min-p", sampling.min_p, "Tokens at least P times as likely as the likeliest")
+      ->type_name("P")
+      ->group(group);
+  app.add_option("--repeat-penalty", sampling.repeat_penalty,
+                 "Penalty R for the last 64 tokens; 1: none")
+      ->type_name("R")
+      ->group(group);
+  app.add_option("--seed", sampling.seed, "Of the random numbers (default: a random one)")
+      ->type_name("N")
+      ->check(at_least(0))
+      ->group(group);
+}
+
+void add_prompt_options(CLI::App& app, RunOptions& options) {
+  auto* prompt = app.add_option("-p,--prompt", options.prompt, "The prompt")->type_name("TEXT");
+  auto* file = app.add_option("-f,--file", options.file,
+                              "File with the prompt; -: standard input, the default when that is "
+                              "not a terminal")
+                   ->type_name("FILE");
+  auto* chat = app.add_flag("--chat", options.chat, "Converse; one line is one message");
+  app.add_option("--system", options.system, "System message of the chat")
+      ->type_name("TEXT")
+      ->needs(chat);
+  app.add_flag("--thinking", options.thinking, "Let the model reason before it answers")
+      ->needs(chat);
+  prompt->excludes(file)->excludes(chat);
+  file->excludes(chat);
+}
+
+void add_output_options(CLI::App& app, RunOptions& options) {
+  app.add_option("-n,--max-tokens", options.max_tokens,
+                 fmt::format("Tokens to generate (default {}; in a chat what the context leaves)",
+                             kDefaultMaxTokens))
+      ->type_name("N")
+      ->check(at_least(1));
+  app.add_option("--stop", options.stop, "Stop before this text; may be repeated")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
+  app.add_option("--ctx", options.ctx,
+                 fmt::format("Context in tokens (default: the prompt and -n; in a chat {}; at most "
+                             "the model's)",
+                             group_digits(kDefaultChatContext)))
+      ->type_name("N")
+      ->check(at_least(2));
+  app.add_option("--explain", options.explain,
+                 "List the N best selected tokens of every layer for the last position")
+      ->type_name("N")
+      ->check(at_least(1));
+  app.add_flag("-q,--quiet", options.quiet, "Nothing but the text and errors");
+  add_json_option(app, options.json);
+}
+
+Result<std::string> read_prompt(const RunOptions& options) {
+  if (options.prompt) return *options.prompt;
+  auto text = read_input(options.file.empty() ? "-" : options.file);
+  if (text.ok() && !text->empty() && text->back() == '\n') text->pop_back();
+  return text;
+}
+
+Status prompt_does_not_fit(int64_t n_prompt, int64_t context, int64_t max_position) {
+  return Status(
+      StatusCode::kInvalidArgument,
+      fmt::format("prompt: {} tokens, want at most {} in a context of {} (--ctx; the model was "
+                  "made for {})",
+                  group_digits(n_prompt), group_digits(context - 1), group_digits(context),
+                  group_digits(max_position)));
+}
+
+// The context: what was asked for, or what prompt and answer need up to the model's limit.
+Result<int64_t> choose_context(const RunOptions& options, int64_t n_prompt, int64_t max_position) {
+  int64_t context = options.ctx;
+  if (context == 0) context = std::min(n_prompt + options.max_tokens, max_position);
+  if (n_prompt >= context) return prompt_does_not_fit(n_prompt, context, max_position);
+  return context;
+}
+
+void warn_of_long_context(const RunOptions& options, int64_t max_position) {
+  if (options.ctx <= max_position || options.quiet) return;
+  note(fmt::format("dsa run: warning: --ctx {} is more than the {} tokens the model was made for",
+                   group_digits(options.ctx), group_digits(max_position)));
+}
+
+void show_piece(std::string_view text) {
+  print(text);
+  (void)flush_stdout();  // a failure is kept and reported at the end
+}
+
+void finish_run(const RunOptions& options,
+                const Runner& runner,
+                const Generation& generation,
+                std::span<const int32_t> all_ids) {
+  const dsa::Tokenizer& tokenizer = runner.text.tokenizer;
+  if (options.json) {
+    nlohmann::ordered_json document = {{"model", options.model.dir}};
+    document.update(generation_json(generation));
+    document.update(runner_json(runner));
+    if (runner.explain) document["explain"] = runner.explain->json(tokenizer, all_ids);
+    print_json(document);
+    return;
+  }
+  show_piece("\n");
+  if (runner.explain) show_piece("\n" + runner.explain->table(tokenizer, all_ids));
+  if (!options.quiet) note("\n" + report_text(runner, generation));
+}
+
+Status complete_prompt(const RunOptions& options, Runner& runner) {
+  auto text = read_prompt(options);
+  if (!text.ok()) return text.status();
+  if (interrupted()) return Status();
+  auto prompt = encode_prompt(runner.text, *text);
+  if (!prompt.ok()) return prompt.status();
+  if (prompt->empty()) {
+    return Status(StatusCode::kInvalidArgument, "prompt: is empty, want at least one token");
+  }
+  const int64_t max_position = runner.text.model->config().max_position;
+  auto context = choose_context(options, static_cast<int64_t>(prompt->size()), max_position);
+  if (!context.ok()) return context.status();
+  runner.context = *context;
+  if (auto status = start_engine(options, runner); !status.ok()) return status;
+  const GenerateOptions generate{options.max_tokens, runner.context, options.stop, options.quiet};
+  const auto show = [json = options.json](std::string_view piece) {
+    if (!json) show_piece(piece);
+  };
+  auto generation = runner.generator->generate(*prompt, generate, show);
+  if (!generation.ok()) return generation.status();
+  std::vector<int32_t> all_ids = *prompt;
+  all_ids.insert(all_ids.end(), generation->ids.begin(), generation->ids.end());
+  finish_run(options, runner, *generation, all_ids);
+  return Status();
+}
+
+Status check_sampling(const dsa::SamplerOptions& sampling) {
+  const auto sampler = dsa::Sampler::create(sampling);
+  if (!sampler.ok()) throw CLI::ValidationError(sampler.status().message());
+  return Status();
+}
+
+Status run(RunOptions options) {
+  if (!options.chat && !options.prompt && options.file.empty() && stdin_is_terminal()) {
+    throw CLI::ValidationError("a prompt is required: -p TEXT, -f FILE, --chat or standard input");
+  }
+  const auto start = std::chrono::steady_clock::now();
+  auto text = load_text_model(options.model.dir);
+  if (!text.ok()) return text.status();
+  auto sampling = sampler_options(options);
+  if (!sampling.ok()) return sampling.status();
+  if (auto status = check_sampling(*sampling); !status.ok()) return status;
+  const int64_t max_position = text->model->config().max_position;
+  warn_of_long_context(options, max_position);
+  const std::chrono::duration<double> load_time = std::chrono::steady_clock::now() - start;
+  Runner runner{std::move(*text), *sampling, 0, load_time.count(), nullptr, nullptr, nullptr};
+  if (!options.chat) {
+    if (options.max_tokens == 0) options.max_tokens = kDefaultMaxTokens;
+    return complete_prompt(options, runner);
+  }
+  runner.context = options.ctx > 0 ? options.ctx : std::min(max_position, kDefaultChatContext);
+  if (options.max_tokens == 0) options.max_tokens = runner.context;
+  if (auto status = start_engine(options, runner); !status.ok()) return status;
+  return chat(options, runner);
+}
+
+}  // namespace
+
+Action add_run(CLI::App& app) {
+  auto options = std::make_shared<RunOptions>();
+  app.add_option("-m,--model", options->model.dir, "Checkpoint directory")
+      ->type_name("DIR")
+      ->required();
+  add_prompt_options(app, *options);
+  add_output_options(app, *options);
+  add_model_options(app, options->model);
+  add_sampling_options(app, options->sampling);
+  app.footer(kFooter);
+  return [options] { return run(*options); };
+}
+
+}  // namespace cli

@@ -1,0 +1,198 @@
+// dsa tokenize: text to token ids, ids to text, messages to the prompt they become.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "dsa/chat.h"
+#include "dsa/tokenizer.h"
+
+#include "cli/command.h"
+#include "cli/io.h"
+#include "cli/json_member.h"
+#include "cli/options.h"
+
+namespace cli {
+namespace {
+
+using dsa::Result;
+using dsa::Status;
+using dsa::StatusCode;
+
+constexpr const char* kFooter =
+    "Ids are those of the text alone, without a begin-of-sentence token; special tokens spelled "
+    "out\n"
+    "in the text become their ids. --chat reads {\"messages\": [...]} with, if wanted,\n"
+    "\"thinking_mode\": \"chat\" or \"thinking\" and \"drop_thinking\": true or false beside it.\n"
+    "\n"
+    "Examples:\n"
+    "  dsa tokenize models/baby-v32 -p \"In the beginning\"\n"
+    "  dsa tokenize models/baby-v32 --ids \"1 2 3\"\n"
+    "  dsa tokenize models/baby-v32 -f book.txt --json\n"
+    "  dsa tokenize --chat messages.json";
+
+struct TokenizeOptions {
+  std::string dir;
+  std::optional<std::string> prompt;
+  std::string file;
+  std::optional<std::string> ids;
+  std::string chat;
+  bool json = false;
+};
+
+// Text exactly as it is; on a terminal the line is ended, so that the shell's prompt starts anew.
+void print_text(const std::string& text) {
+  print(text);
+  const bool ended = !text.empty() && text.back() == '\n';
+  if (isatty(STDOUT_FILENO) == 1 && !ended) print("\n");
+}
+
+std::vector<int32_t> parse_ids(std::string_view text) {
+  std::vector<int32_t> ids;
+  size_t at = 0;
+  while ((at = text.find_first_not_of(" ,\t\n\r[]", at)) != std::string_view::npos) {
+    const size_t end = std::min(text.find_first_of(" ,\t\n\r[]", at), text.size());
+    int32_t id = 0;
+    const auto parsed = std::from_chars(text.data() + at, text.data() + end, id);
+    if (parsed.ec != std::errc() || parsed.ptr != text.data() + end) {
+      throw CLI::ValidationError("--ids",
+                                 fmt::format("\"{}\", want a token id", text.substr(at, end - at)));
+    }
+    ids.push_back(id);
+    at = end;
+  }
+  return ids;
+}
+
+Status show_ids(const TokenizeOptions& options, const dsa::Tokenizer& tokenizer) {
+  std::string text = options.prompt.value_or("");
+  if (!options.prompt) {
+    auto read = read_input(options.file.empty() ? "-" : options.file);
+    if (!read.ok()) return read.status();
+    text = std::move(*read);
+  }
+  auto ids = tokenizer.encode(text);
+  if (!ids.ok()) return ids.status();
+  if (options.json) {
+    auto tokens = nlohmann::ordered_json::array();
+    for (const int32_t id : *ids)
+      tokens.push_back(std::string(tokenizer.token_text(id)));
+    print_json({{"n_tokens", ids->size()}, {"ids", *ids}, {"tokens", std::move(tokens)}});
+  } else {
+    print(fmt::format("{}\n", fmt::join(*ids, " ")));
+  }
+  return {};
+}
+
+Status show_text(const TokenizeOptions& options, const dsa::Tokenizer& tokenizer) {
+  const std::vector<int32_t> ids = parse_ids(*options.ids);
+  auto text = tokenizer.decode(ids);
+  if (!text.ok()) return text.status();
+  if (options.json) {
+    print_json({{"n_tokens", ids.size()}, {"text", *text}});
+  } else {
+    print_text(*text);
+  }
+  return {};
+}
+
+// A message JSON: its messages as they are spelled, and what is said beside them.
+struct ChatFile {
+  std::string messages;
+  dsa::ChatOptions options;
+};
+
+Result<ChatFile> read_chat(const std::string& path) {
+  auto text = read_input(path);
+  if (!text.ok()) return text.status();
+  auto document = parse_json(*text, path);
+  if (!document.ok()) return document.status();
+  if (document->is_array()) return ChatFile{std::move(*text), {}};
+  const auto refuse = [&path](const std::string& what) {
+    return Status(StatusCode::kCorruption, fmt::format("{}: {}", path, what));
+  };
+  if (!document->is_object() || !document->contains("messages")) {
+    return refuse("want an object with \"messages\", or an array of messages");
+  }
+  ChatFile out;
+  // Not written anew from the parsed document: the prompt shows numbers as they are spelled.
+  out.messages = json_member(*text, "messages");
+  const auto mode = document->value("thinking_mode", nlohmann::ordered_json("chat"));
+  if (mode != "chat" && mode != "thinking") {
+    return refuse(fmt::format("thinking_mode: {}, want \"chat\" or \"thinking\"", mode.dump()));
+  }
+  const auto drop = document->value("drop_thinking", nlohmann::ordered_json(true));
+  if (!drop.is_boolean()) {
+    return refuse(fmt::format("drop_thinking: {}, want true or false", drop.dump()));
+  }
+  out.options.thinking = mode == "thinking";
+  out.options.drop_thinking = drop.get<bool>();
+  return out;
+}
+
+Status show_prompt(const TokenizeOptions& options) {
+  auto chat = read_chat(options.chat);
+  if (!chat.ok()) return chat.status();
+  auto prompt = dsa::encode_chat(std::string_view(chat->messages), chat->options);
+  if (!prompt.ok()) {
+    return Status(prompt.status().code(), options.chat + ": " + prompt.status().message());
+  }
+  if (!options.json) {
+    print_text(*prompt);
+    return {};
+  }
+  nlohmann::ordered_json document = {{"prompt", *prompt}};
+  if (!options.dir.empty()) {
+    auto tokenizer = dsa::Tokenizer::open(options.dir);
+    if (!tokenizer.ok()) return tokenizer.status();
+    auto ids = tokenizer->encode(*prompt);
+    if (!ids.ok()) return ids.status();
+    document["ids"] = *ids;
+  }
+  print_json(document);
+  return {};
+}
+
+Status tokenize(const TokenizeOptions& options) {
+  if (!options.chat.empty()) return show_prompt(options);
+  if (options.dir.empty()) {
+    throw CLI::ValidationError("a directory with a tokenizer.json is required");
+  }
+  const bool has_input = options.ids || options.prompt || !options.file.empty();
+  if (!has_input && stdin_is_terminal()) {
+    throw CLI::ValidationError("an input is required: -p, -f, --ids, --chat or standard input");
+  }
+  auto tokenizer = dsa::Tokenizer::open(options.dir);
+  if (!tokenizer.ok()) return tokenizer.status();
+  return options.ids ? show_text(options, *tokenizer) : show_ids(options, *tokenizer);
+}
+
+}  // namespace
+
+Action add_tokenize(CLI::App& app) {
+  auto options = std::make_shared<TokenizeOptions>();
+  app.add_option("-m,--model,DIR", options->dir, "Directory with a tokenizer.json")
+      ->type_name("DIR");
+  auto* prompt = app.add_option("-p,--prompt", options->prompt, "Text")->type_name("TEXT");
+  auto* file = app.add_option("-f,--file", options->file,
+                              "File with text; -: standard input, the default when that is not a "
+                              "terminal")
+                   ->type_name("FILE");
+  auto* ids =
+      app.add_option("--ids", options->ids, "Token ids to turn into text")->type_name("\"1 2 3\"");
+  auto* chat = app.add_option("--chat", options->chat,
+                              "JSON file with messages to turn into a DeepSeek-V3.2 prompt")
+                   ->type_name("FILE");
+  prompt->excludes(file)->excludes(ids)->excludes(chat);
+  file->excludes(ids)->excludes(chat);
+  ids->excludes(chat);
+  add_json_option(app, options->json);
+  app.footer(kFooter);
+  return [options] { return tokenize(*options); };
+}
+
+}  // namespace cli

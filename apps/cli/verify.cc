@@ -1,0 +1,94 @@
+// dsa verify: kernels against their oracles, or a checkpoint against known outputs.
+#include "dsa/verify.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/io.h"
+#include "cli/options.h"
+#include "cli/verify_checkpoint.h"
+
+namespace cli {
+namespace {
+
+using dsa::KernelCheck;
+using dsa::Status;
+using dsa::StatusCode;
+
+constexpr const char* kFooter =
+    "Without -m every kernel of every instruction-set tier this CPU runs is compared with its\n"
+    "float64 oracle. With -m and --expected the checkpoint is run and its logits and selections "
+    "are\n"
+    "compared with those in FILE (`tokens`, `logits`, `topk.L`), in float unless a cache format "
+    "is\n"
+    "given. Exits with 1 when something differs.\n"
+    "\n"
+    "Examples:\n"
+    "  dsa verify\n"
+    "  dsa verify -m models/baby-v32 --expected models/baby-v32/expected_fp32.safetensors\n"
+    "  dsa verify -m DIR --expected FILE --kv-cache fp8 --index-cache fp8";
+
+Status verify_all_kernels(bool json) {
+  const auto checks = dsa::verify_kernels(nullptr);
+  const auto n_failed = std::count_if(checks.begin(), checks.end(),
+                                      [](const KernelCheck& check) { return !check.passed; });
+  if (json) {
+    auto list = nlohmann::ordered_json::array();
+    for (const KernelCheck& check : checks) {
+      list.push_back({{"tier", check.tier},
+                      {"kernel", check.kernel},
+                      {"cases", check.n_cases},
+                      {"worst_error_of_tolerance", check.worst_error},
+                      {"passed", check.passed}});
+    }
+    print_json({{"passed", n_failed == 0}, {"checks", std::move(list)}});
+  } else {
+    size_t widest = 6;
+    for (const KernelCheck& check : checks)
+      widest = std::max(widest, check.kernel.size());
+    print(fmt::format("{:<8} {:<{}}  {:>5}  {:>20}\n", "tier", "kernel", widest, "cases",
+                      "error / tolerance"));
+    for (const KernelCheck& check : checks) {
+      print(fmt::format("{:<8} {:<{}}  {:>5}  {:>20.4f}  {}\n", check.tier, check.kernel, widest,
+                        check.n_cases, check.worst_error, check.passed ? "ok" : "FAILED"));
+    }
+  }
+  if (n_failed == 0) return {};
+  return Status(StatusCode::kCorruption,
+                fmt::format("{} of {} kernel checks failed", n_failed, checks.size()));
+}
+
+}  // namespace
+
+Action add_verify(CLI::App& app) {
+  auto options = std::make_shared<VerifyOptions>();
+  options->model.kv_cache = dsa::CacheFormat::kF32;
+  options->model.index_cache = dsa::CacheFormat::kF32;
+  auto* model =
+      app.add_option("-m,--model", options->model.dir, "Checkpoint directory")->type_name("DIR");
+  auto* expected = app.add_option("--expected", options->expected, "Known outputs (safetensors)")
+                       ->type_name("FILE");
+  model->needs(expected);
+  expected->needs(model);
+  app.add_option("--prefill", options->n_prefill,
+                 "Read the first P tokens as a prompt, the others one by one (default: 7/8)")
+      ->type_name("P")
+      ->check(at_least(1));
+  app.add_option("--tolerance", options->tolerance,
+                 "Largest difference of a logit in float (default 5e-4)")
+      ->type_name("X");
+  add_model_options(app, options->model);
+  add_json_option(app, options->json);
+  app.footer(kFooter);
+  return [options] {
+    return options->model.dir.empty() ? verify_all_kernels(options->json)
+                                      : verify_checkpoint(*options);
+  };
+}
+
+}  // namespace cli
