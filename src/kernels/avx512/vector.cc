@@ -1,6 +1,8 @@
-#include "kernels/vector_kernels.h"
+#include "kernels/avx512/vec.h"
+#define DSA_TIER avx512
+#include "kernels/generic/vector.inl.h"
 
 namespace dsa::kernels::avx512 {
 extern const VectorKernels kVectorKernels;
-const VectorKernels kVectorKernels = {};
+constinit const VectorKernels kVectorKernels = make_vector_kernels();
 }  // namespace dsa::kernels::avx512

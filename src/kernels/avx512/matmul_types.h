@@ -1,0 +1,224 @@
+// How the avx512 tier multiplies and what it can read: see generic/matmul_common.inl.h.
+#pragma once
+
+#include "kernels/avx512/vec.h"
+
+namespace dsa::kernels::avx512 {
+namespace {
+
+constexpr size_t kDirectRows = 4;      // at most so many rows skip the panel
+constexpr size_t kDirectTile = 16;     // accumulators of a direct tile
+constexpr size_t kPanelRows = 8;       // weight rows in a panel
+constexpr size_t kTileRows = 4;        // of them in a register tile
+constexpr size_t kPlainTileRows = 6;   // rows of A in it
+constexpr size_t kScaledTileRows = 3;  // half: each element has two accumulators
+constexpr size_t kTileVectors = 4;     // nn: vectors along n
+constexpr size_t kColumnTileRows = 6;  // nn: rows of A
+
+struct F32Math {
+  using Element = float;
+  using Vec = F32;
+  static constexpr size_t kStep = F32::kLanes;
+  static constexpr size_t kPair = 1;
+
+  static Vec load(const float* p) { return avx512::load(p); }
+  static Vec load_first(const float* p, size_t n) { return avx512::load_first(p, n); }
+  static void store(float* p, Vec x) { avx512::store(p, x); }
+  static void store_first(float* p, size_t n, Vec x) { avx512::store_first(p, n, x); }
+  static F32 dot(F32 acc, Vec a, Vec b) { return fma(a, b, acc); }
+};
+
+struct Bf16x32 {
+  __m512i v;
+};
+
+// vdpbf16ps rounds to nearest even and treats subnormals, in and out, as zero.
+struct Bf16Math {
+  using Element = uint16_t;
+  using Vec = Bf16x32;
+  static constexpr size_t kStep = 32;
+  static constexpr size_t kPair = 2;
+
+  static Vec load(const uint16_t* p) { return {_mm512_loadu_si512(p)}; }
+  static Vec load_first(const uint16_t* p, size_t n) {
+    return {_mm512_maskz_loadu_epi16(first32(n), p)};
+  }
+  static void store(uint16_t* p, Vec x) { _mm512_storeu_si512(p, x.v); }
+  static void store_first(uint16_t* p, size_t n, Vec x) {
+    _mm512_mask_storeu_epi16(p, first32(n), x.v);
+  }
+  static F32 dot(F32 acc, Vec a, Vec b) {
+    return {_mm512_dpbf16_ps(acc.v, __builtin_bit_cast(__m512bh, a.v),
+                             __builtin_bit_cast(__m512bh, b.v))};
+  }
+  // out: pairs (row_k[j], row_k1[j]) of columns 0 .. 15, then 16 .. 31.
+  static void interleave(Vec row_k, Vec row_k1, Vec (&out)[2]) {
+    const __m512i ramp =
+        _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
+                         37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+    const __m512i upper = _mm512_add_epi16(ramp, _mm512_set1_epi16(16));
+    out[0].v = _mm512_permutex2var_epi16(row_k.v, ramp, row_k1.v);
+    out[1].v = _mm512_permutex2var_epi16(row_k.v, upper, row_k1.v);
+  }
+};
+
+struct StoredF32 {
+  using Bits = float;
+  static constexpr size_t kVecs = 1;
+  static constexpr bool kScaled = false;
+
+  static void load(const float* p, F32 (&out)[1]) { out[0] = avx512::load(p); }
+  static void load_first(const float* p, size_t n, F32 (&out)[1]) {
+    out[0] = avx512::load_first(p, n);
+  }
+  template <size_t>
+  static F32 broadcast(const float* p) {
+    return set(*p);
+  }
+};
+
+struct StoredF16 {
+  using Bits = uint16_t;
+  static constexpr size_t kVecs = 1;
+  static constexpr bool kScaled = false;
+
+  static void load(const uint16_t* p, F32 (&out)[1]) { out[0] = f16_value(load_u16(p)); }
+  static void load_first(const uint16_t* p, size_t n, F32 (&out)[1]) {
+    out[0] = f16_value(load_u16_first(p, n));
+  }
+};
+
+struct StoredBf16 {
+  using Bits = uint16_t;
+  static constexpr size_t kVecs = 1;
+  static constexpr bool kScaled = false;
+
+  static void load(const uint16_t* p, F32 (&out)[1]) {
+    out[0] = as_float(shift_left<16>(load_u16(p)));
+  }
+  static void load_first(const uint16_t* p, size_t n, F32 (&out)[1]) {
+    out[0] = as_float(shift_left<16>(load_u16_first(p, n)));
+  }
+};
+
+// The two bytes of the bf16 value of each e4m3 code without its sign.
+struct alignas(64) E4m3Bytes {
+  uint8_t low[128];
+  uint8_t high[128];
+};
+
+constexpr E4m3Bytes make_e4m3_bytes() {
+  E4m3Bytes bytes = {};
+  for (uint32_t code = 1; code < 127; ++code) {
+    uint32_t exponent = (code >> 3) + 120;
+    uint32_t mantissa = (code & 7U) << 4;
+    if (code < 8) {  // subnormal: shift the leading bit out
+      for (exponent = 121; mantissa < 0x80; --exponent)
+        mantissa <<= 1;
+    }
+    const uint32_t bits = exponent << 7 | (mantissa & 0x7FU);
+    bytes.low[code] = static_cast<uint8_t>(bits & 0xFFU);
+    bytes.high[code] = static_cast<uint8_t>(bits >> 8);
+  }
+  bytes.low[127] = 0xC0;  // NaN
+  bytes.high[127] = 0x7F;
+  return bytes;
+}
+
+constexpr E4m3Bytes kE4m3Bytes = make_e4m3_bytes();
+
+// Words 8i .. 8i + 7 of out[0] and out[1] are the bf16 values of bytes 16i .. 16i + 7 and
+// 16i + 8 .. 16i + 15 of codes.
+inline void e4m3_words(__m512i codes, __m512i (&out)[2]) {
+  const __m512i low0 = _mm512_load_si512(kE4m3Bytes.low);
+  const __m512i low1 = _mm512_load_si512(kE4m3Bytes.low + 64);
+  const __m512i high0 = _mm512_load_si512(kE4m3Bytes.high);
+  const __m512i high1 = _mm512_load_si512(kE4m3Bytes.high + 64);
+  const __m512i low = _mm512_permutex2var_epi8(low0, codes, low1);  // ignores the sign bit
+  const __m512i magnitude = _mm512_permutex2var_epi8(high0, codes, high1);
+  const __m512i sign = _mm512_set1_epi8(-128);
+  const __m512i high = _mm512_ternarylogic_epi64(magnitude, codes, sign, 0xF8);  // a | (b & c)
+  out[0] = _mm512_unpacklo_epi8(low, high);
+  out[1] = _mm512_unpackhi_epi8(low, high);
+}
+
+struct alignas(64) E4m3Order {
+  uint8_t of[64];
+};
+
+// Places code 16 v + 4 i + d where word 2 d + v % 2 of 128-bit lane i of e4m3_words' output v / 2
+// comes from: even and odd words are then f32 vectors in order.
+constexpr E4m3Order make_e4m3_order() {
+  E4m3Order order = {};
+  for (uint32_t at = 0; at < 64; ++at) {
+    const uint32_t vector = (at >> 3 & 1U) * 2 + (at & 1U);
+    order.of[at] = static_cast<uint8_t>(16 * vector + 4 * (at >> 4) + (at >> 1 & 3U));
+  }
+  return order;
+}
+
+constexpr E4m3Order kE4m3Order = make_e4m3_order();
+
+struct StoredE4m3 {
+  using Bits = uint8_t;
+  static constexpr size_t kVecs = 4;
+  static constexpr bool kScaled = true;
+
+  static void load(const uint8_t* p, F32 (&out)[4]) { widen(_mm512_loadu_si512(p), out); }
+  static void load_first(const uint8_t* p, size_t n, F32 (&out)[4]) {
+    widen(_mm512_maskz_loadu_epi8(first64(n), p), out);
+  }
+
+ private:
+  static void widen(__m512i codes, F32 (&out)[4]) {
+    __m512i words[2];
+    e4m3_words(_mm512_permutexvar_epi8(_mm512_load_si512(kE4m3Order.of), codes), words);
+    const __m512i odd = _mm512_set1_epi32(static_cast<int>(0xFFFF0000U));
+    out[0].v = _mm512_castsi512_ps(_mm512_slli_epi32(words[0], 16));
+    out[1].v = _mm512_castsi512_ps(_mm512_and_si512(words[0], odd));
+    out[2].v = _mm512_castsi512_ps(_mm512_slli_epi32(words[1], 16));
+    out[3].v = _mm512_castsi512_ps(_mm512_and_si512(words[1], odd));
+  }
+};
+
+// Read as bf16, for Bf16Math.
+struct PairsBf16 {
+  using Bits = uint16_t;
+  static constexpr size_t kVecs = 1;
+  static constexpr bool kScaled = false;
+
+  static void load(const uint16_t* p, Bf16x32 (&out)[1]) { out[0] = Bf16Math::load(p); }
+  static void load_first(const uint16_t* p, size_t n, Bf16x32 (&out)[1]) {
+    out[0] = Bf16Math::load_first(p, n);
+  }
+  // The n = 1 or 2 values at p in every pair.
+  template <size_t kCount>
+  static Bf16x32 broadcast(const uint16_t* p) {
+    uint32_t pair = *p;
+    if constexpr (kCount == 2) __builtin_memcpy(&pair, p, sizeof(pair));
+    return {_mm512_set1_epi32(static_cast<int>(pair))};
+  }
+};
+
+struct PairsE4m3 {
+  using Bits = uint8_t;
+  static constexpr size_t kVecs = 2;
+  static constexpr bool kScaled = true;
+
+  static void load(const uint8_t* p, Bf16x32 (&out)[2]) { widen(_mm512_loadu_si512(p), out); }
+  static void load_first(const uint8_t* p, size_t n, Bf16x32 (&out)[2]) {
+    widen(_mm512_maskz_loadu_epi8(first64(n), p), out);
+  }
+
+ private:
+  static void widen(__m512i codes, Bf16x32 (&out)[2]) {
+    const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
+    __m512i words[2];
+    e4m3_words(_mm512_permutexvar_epi64(order, codes), words);
+    out[0].v = words[0];
+    out[1].v = words[1];
+  }
+};
+
+}  // namespace
+}  // namespace dsa::kernels::avx512

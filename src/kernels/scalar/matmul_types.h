@@ -1,0 +1,89 @@
+// How the scalar tier multiplies and what it can read: see generic/matmul_common.inl.h.
+#pragma once
+
+#include "kernels/scalar/vec.h"
+#define DSA_TIER scalar
+#include "kernels/generic/vector_e4m3.inl.h"
+#undef DSA_TIER
+
+namespace dsa::kernels::scalar {
+namespace {
+
+constexpr size_t kDirectRows = 2;      // at most so many rows skip the panel
+constexpr size_t kDirectTile = 8;      // accumulators of a direct tile
+constexpr size_t kPanelRows = 4;       // weight rows in a panel
+constexpr size_t kTileRows = 4;        // of them in a register tile
+constexpr size_t kPlainTileRows = 2;   // rows of A in it
+constexpr size_t kScaledTileRows = 1;  // half: each element has two accumulators
+constexpr size_t kTileVectors = 4;     // nn: vectors along n
+constexpr size_t kColumnTileRows = 2;  // nn: rows of A
+
+struct F32Math {
+  using Element = float;
+  using Vec = F32;
+  static constexpr size_t kStep = F32::kLanes;
+  static constexpr size_t kPair = 1;
+
+  static Vec load(const float* p) { return scalar::load(p); }
+  static Vec load_first(const float* p, size_t n) { return scalar::load_first(p, n); }
+  static void store(float* p, Vec x) { scalar::store(p, x); }
+  static void store_first(float* p, size_t n, Vec x) { scalar::store_first(p, n, x); }
+  static F32 dot(F32 acc, Vec a, Vec b) { return fma(a, b, acc); }
+};
+
+struct StoredF32 {
+  using Bits = float;
+  static constexpr size_t kVecs = 1;
+  static constexpr bool kScaled = false;
+
+  static void load(const float* p, F32 (&out)[1]) { out[0] = scalar::load(p); }
+  static void load_first(const float* p, size_t n, F32 (&out)[1]) {
+    out[0] = scalar::load_first(p, n);
+  }
+  template <size_t>
+  static F32 broadcast(const float* p) {
+    return set(*p);
+  }
+};
+
+struct StoredF16 {
+  using Bits = uint16_t;
+  static constexpr size_t kVecs = 1;
+  static constexpr bool kScaled = false;
+
+  static void load(const uint16_t* p, F32 (&out)[1]) { out[0] = f16_value(load_u16(p)); }
+  static void load_first(const uint16_t* p, size_t n, F32 (&out)[1]) {
+    out[0] = f16_value(load_u16_first(p, n));
+  }
+};
+
+struct StoredBf16 {
+  using Bits = uint16_t;
+  static constexpr size_t kVecs = 1;
+  static constexpr bool kScaled = false;
+
+  static void load(const uint16_t* p, F32 (&out)[1]) {
+    out[0] = as_float(shift_left<16>(load_u16(p)));
+  }
+  static void load_first(const uint16_t* p, size_t n, F32 (&out)[1]) {
+    out[0] = as_float(shift_left<16>(load_u16_first(p, n)));
+  }
+  template <size_t>
+  static F32 broadcast(const uint16_t* p) {
+    return as_float(shift_left<16>(set_bits(*p)));
+  }
+};
+
+struct StoredE4m3 {
+  using Bits = uint8_t;
+  static constexpr size_t kVecs = 1;
+  static constexpr bool kScaled = true;
+
+  static void load(const uint8_t* p, F32 (&out)[1]) { out[0] = e4m3_value(load_u8(p)); }
+  static void load_first(const uint8_t* p, size_t n, F32 (&out)[1]) {
+    out[0] = e4m3_value(load_u8_first(p, n));
+  }
+};
+
+}  // namespace
+}  // namespace dsa::kernels::scalar

@@ -1,0 +1,113 @@
+// The functions of MatmulKernels as one table, and random operands for them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "formats/dtype.h"
+#include "formats/float_bits.h"
+#include "kernels/kernel_table.h"
+#include "reference/matmul.h"
+
+namespace dsa::kernels {
+
+struct MatmulCase {
+  bool transposed;  // nt
+  DType activation;
+  DType weight;
+
+  MatmulFn in(const KernelTable& table) const {
+    const MatmulKernels& kernels = *table.matmul;
+    const MatmulByWeight& by_weight = activation == DType::kF32
+                                          ? (transposed ? kernels.nt_f32 : kernels.nn_f32)
+                                          : (transposed ? kernels.nt_bf16 : kernels.nn_bf16);
+    const MatmulFn fns[] = {by_weight.f32, by_weight.f16, by_weight.bf16, by_weight.e4m3};
+    return fns[static_cast<size_t>(weight)];
+  }
+
+  std::string name() const {
+    return std::string(transposed ? "nt " : "nn ") + dtype_name(activation) + " x " +
+           dtype_name(weight);
+  }
+};
+
+inline std::vector<MatmulCase> all_matmuls() {
+  std::vector<MatmulCase> cases;
+  for (const bool transposed : {true, false}) {
+    for (const DType weight : {DType::kF32, DType::kF16, DType::kBF16, DType::kE4M3})
+      cases.push_back({transposed, DType::kF32, weight});
+    for (const DType weight : {DType::kBF16, DType::kE4M3})
+      cases.push_back({transposed, DType::kBF16, weight});
+  }
+  return cases;
+}
+
+// A random matrix in memory; element (0, 0) lies `offset` elements after the start.
+class RandomMatrix {
+ public:
+  RandomMatrix(DType dtype, size_t rows, size_t cols, size_t ld, uint32_t seed)
+      : bytes_(((rows - 1) * ld + cols) * dtype_bytes(dtype) + kOffset * dtype_bytes(dtype)) {
+    stored_ = {.dtype = dtype, .rows = rows, .cols = cols, .ld = ld};
+    std::mt19937 rng(seed);
+    for (size_t i = 0; i < bytes_.size() / dtype_bytes(dtype); ++i)
+      put(i, rng);
+    // Not powers of two: a scale that is applied twice or not at all shows.
+    scales_.resize((rows / 128 + 2) * (cols / 128 + 2));
+    for (float& scale : scales_)
+      scale = std::uniform_real_distribution<float>(0.01F, 0.03F)(rng);
+    stored_.data = bytes_.data() + kOffset * dtype_bytes(dtype);
+    stored_.scale = scales_.data();
+    stored_.scale_ld = cols / 128 + 2;
+  }
+
+  const reference::StoredMatrix& stored() const { return stored_; }
+  void set_origin(size_t row0, size_t col0) {
+    stored_.row0 = row0;
+    stored_.col0 = col0;
+  }
+  void set_bits(size_t row, size_t col, uint32_t bits) {
+    const size_t size = dtype_bytes(stored_.dtype);
+    std::memcpy(bytes_.data() + (kOffset + row * stored_.ld + col) * size, &bits, size);
+  }
+
+  WeightView view() const {
+    return {stored_.data,     stored_.ld,   stored_.dtype == DType::kE4M3 ? stored_.scale : nullptr,
+            stored_.scale_ld, stored_.row0, stored_.col0};
+  }
+
+ private:
+  static constexpr size_t kOffset = 1;  // misaligned for every vector width
+
+  void put(size_t i, std::mt19937& rng) {
+    const float value = std::normal_distribution<float>()(rng);
+    uint32_t bits = 0;
+    switch (stored_.dtype) {
+      case DType::kF32:
+        std::memcpy(&bits, &value, sizeof(bits));
+        break;
+      case DType::kF16: {  // sign, exponents 11 .. 15, any mantissa
+        const uint32_t random = static_cast<uint32_t>(rng());
+        bits = (random & 0x83FFU) | (11U + random / 0x10000U % 5U) << 10;
+        break;
+      }
+      case DType::kBF16:
+        bits = f32_to_bf16(value);
+        break;
+      default:  // any code but NaN
+        do {
+          bits = static_cast<uint32_t>(rng()) & 0xFFU;
+        } while ((bits & 0x7FU) == 0x7FU);
+    }
+    const size_t size = dtype_bytes(stored_.dtype);
+    std::memcpy(bytes_.data() + i * size, &bits, size);
+  }
+
+  std::vector<unsigned char> bytes_;
+  std::vector<float> scales_;
+  reference::StoredMatrix stored_;
+};
+
+}  // namespace dsa::kernels
