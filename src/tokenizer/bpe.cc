@@ -1,72 +1,38 @@
 #include "tokenizer/bpe.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <functional>
 
 #include "common/status_macros.h"
-#include "tokenizer/hash.h"
 
 namespace dsa {
 namespace {
-
-// At most half full, so that probes stay short.
-std::size_t table_size(std::size_t n) {
-  return std::bit_ceil(2 * n + 2);
-}
 
 constexpr std::size_t index(int32_t i) {
   return static_cast<std::size_t>(i);
 }
 
-constexpr uint64_t pair_key(int32_t left, int32_t right) {
-  return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
+uint64_t pair_hash(int32_t left, int32_t right) {
+  return mix64(uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right));
 }
 
 }  // namespace
 
-TextIndex::TextIndex(std::size_t n_texts) : slots_(table_size(n_texts), -1) {}
-
-std::size_t TextIndex::slot_of(const std::vector<std::string>& texts, std::string_view text) const {
-  const std::size_t mask = slots_.size() - 1;
-  std::size_t slot = hash_bytes(text) & mask;
-  while (slots_[slot] >= 0 && texts[index(slots_[slot])] != text)
-    slot = (slot + 1) & mask;
-  return slot;
-}
-
-int32_t TextIndex::insert(const std::vector<std::string>& texts, int32_t id) {
-  int32_t& held = slots_[slot_of(texts, texts[index(id)])];
-  if (held >= 0) return held;
-  held = id;
-  return -1;
-}
-
-int32_t TextIndex::find(const std::vector<std::string>& texts, std::string_view text) const {
-  return slots_[slot_of(texts, text)];
-}
-
-PairRanks::PairRanks(std::size_t n_pairs) : slots_(table_size(n_pairs)) {}
-
-std::size_t PairRanks::slot_of(uint64_t pair) const {
-  const std::size_t mask = slots_.size() - 1;
-  std::size_t slot = mix64(pair * 0x9E3779B97F4A7C15U) & mask;
-  while (slots_[slot].pair != kEmpty && slots_[slot].pair != pair)
-    slot = (slot + 1) & mask;
-  return slot;
-}
-
-bool PairRanks::insert(int32_t left, int32_t right, int32_t rank) {
-  const uint64_t pair = pair_key(left, right);
-  Slot& slot = slots_[slot_of(pair)];
-  if (slot.pair == pair) return false;
-  slot = {pair, rank};
+bool MergeTable::add(Merge merge) {
+  const auto same = [&](int32_t rank) {
+    return merges_[index(rank)].left == merge.left && merges_[index(rank)].right == merge.right;
+  };
+  const auto rank = static_cast<int32_t>(merges_.size());
+  if (ranks_.insert(pair_hash(merge.left, merge.right), rank, same) >= 0) return false;
+  merges_.push_back(merge);
   return true;
 }
 
-int32_t PairRanks::find(int32_t left, int32_t right) const {
-  return slots_[slot_of(pair_key(left, right))].rank;
+int32_t MergeTable::rank_of(int32_t left, int32_t right) const {
+  return ranks_.find(pair_hash(left, right), [&](int32_t rank) {
+    return merges_[index(rank)].left == left && merges_[index(rank)].right == right;
+  });
 }
 
 Status Bpe::append(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const {
@@ -99,7 +65,7 @@ Status Bpe::merge(std::string_view piece, BpeScratch& scratch, std::vector<int32
     std::pop_heap(queue.begin(), queue.end(), std::greater<>());
     const uint64_t entry = queue.back();
     queue.pop_back();
-    apply(tables_.merges[entry >> 32], static_cast<int32_t>(entry & 0xFFFFFFFFU), scratch);
+    apply(merges_[entry >> 32], static_cast<int32_t>(entry & 0xFFFFFFFFU), scratch);
   }
   for (int32_t at = 0; at >= 0; at = scratch.symbols_[index(at)].next) {
     ids.push_back(scratch.symbols_[index(at)].id);
@@ -114,7 +80,7 @@ Status Bpe::load(std::string_view piece, BpeScratch& scratch) const {
   scratch.queue_.clear();
   for (int32_t i = 0; i < n; ++i) {
     const auto byte = static_cast<uint8_t>(piece[index(i)]);
-    const int32_t id = tables_.byte_ids[byte];
+    const int32_t id = byte_ids_[byte];
     if (id < 0) return invalid_argument("text: byte {:#04x}, want one the vocabulary spells", byte);
     scratch.symbols_.push_back({id, i - 1, i + 1 < n ? i + 1 : -1});
   }
@@ -126,7 +92,7 @@ Status Bpe::load(std::string_view piece, BpeScratch& scratch) const {
 }
 
 // An entry of the queue may be stale: its symbols are then gone or have changed.
-void Bpe::apply(Merge merge, int32_t at, BpeScratch& scratch) const {
+void Bpe::apply(const Merge& merge, int32_t at, BpeScratch& scratch) const {
   auto& symbols = scratch.symbols_;
   BpeScratch::Symbol& left = symbols[index(at)];
   if (left.id != merge.left || left.next < 0) return;
@@ -150,7 +116,7 @@ std::optional<uint64_t> Bpe::queue_entry(const BpeScratch& scratch, int32_t at) 
   if (at < 0) return std::nullopt;
   const BpeScratch::Symbol& left = scratch.symbols_[index(at)];
   if (left.next < 0) return std::nullopt;
-  const int32_t rank = tables_.ranks.find(left.id, scratch.symbols_[index(left.next)].id);
+  const int32_t rank = merges_.rank_of(left.id, scratch.symbols_[index(left.next)].id);
   if (rank < 0) return std::nullopt;
   return uint64_t{static_cast<uint32_t>(rank)} << 32 | static_cast<uint32_t>(at);
 }

@@ -7,53 +7,36 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "dsa/status.h"
 
+#include "tokenizer/hash_index.h"
+
 namespace dsa {
-
-// Texts of mergeable tokens -> id. Holds ids only; the texts stay with their owner.
-class TextIndex {
- public:
-  explicit TextIndex(std::size_t n_texts);
-
-  // Gives the id already there with that text, or -1 after inserting.
-  int32_t insert(const std::vector<std::string>& texts, int32_t id);
-  int32_t find(const std::vector<std::string>& texts, std::string_view text) const;
-
- private:
-  std::size_t slot_of(const std::vector<std::string>& texts, std::string_view text) const;
-
-  std::vector<int32_t> slots_;
-};
-
-// (left id, right id) -> rank.
-class PairRanks {
- public:
-  explicit PairRanks(std::size_t n_pairs);
-
-  // False when the pair is there already.
-  bool insert(int32_t left, int32_t right, int32_t rank);
-  int32_t find(int32_t left, int32_t right) const;  // -1: no such merge
-
- private:
-  struct Slot {
-    uint64_t pair = kEmpty;
-    int32_t rank = -1;
-  };
-  static constexpr uint64_t kEmpty = ~uint64_t{0};
-  std::size_t slot_of(uint64_t pair) const;
-
-  std::vector<Slot> slots_;
-};
 
 struct Merge {
   int32_t left;
   int32_t right;
   int32_t result;
+};
+
+// The merges of a model by rank, and (left, right) -> rank.
+class MergeTable {
+ public:
+  explicit MergeTable(std::size_t n_merges) : ranks_(n_merges) { merges_.reserve(n_merges); }
+
+  // The next rank's merge. False when the pair has one already.
+  bool add(Merge merge);
+  int32_t rank_of(int32_t left, int32_t right) const;  // -1: no such merge
+  const Merge& operator[](std::size_t rank) const { return merges_[rank]; }
+  std::size_t size() const { return merges_.size(); }
+
+ private:
+  std::vector<Merge> merges_;
+  HashIndex ranks_;
 };
 
 // What one call of Bpe::append works with; holds a bounded cache of short pieces. Not shared
@@ -86,12 +69,9 @@ class BpeScratch {
 
 class Bpe {
  public:
-  struct Tables {
-    std::array<int32_t, 256> byte_ids;  // -1: no token spells that byte
-    PairRanks ranks;
-    std::vector<Merge> merges;  // by rank
-  };
-  explicit Bpe(Tables tables) : tables_(std::move(tables)) {}
+  // byte_ids: the token of each byte, -1 where none spells it.
+  Bpe(const std::array<int32_t, 256>& byte_ids, MergeTable merges)
+      : byte_ids_(byte_ids), merges_(std::move(merges)) {}
 
   // Appends the ids of `piece` (less than 2 GiB).
   // Errors   kInvalidArgument: a byte that no token spells; ids are then incomplete
@@ -100,10 +80,11 @@ class Bpe {
  private:
   Status merge(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const;
   Status load(std::string_view piece, BpeScratch& scratch) const;
-  void apply(Merge merge, int32_t at, BpeScratch& scratch) const;
+  void apply(const Merge& merge, int32_t at, BpeScratch& scratch) const;
   std::optional<uint64_t> queue_entry(const BpeScratch& scratch, int32_t at) const;
 
-  Tables tables_;
+  std::array<int32_t, 256> byte_ids_;
+  MergeTable merges_;
 };
 
 }  // namespace dsa

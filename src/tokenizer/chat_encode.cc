@@ -137,7 +137,7 @@ Status PromptWriter::write_tools(std::size_t i) {
   }
   put("\n\n", kToolsBefore);
   for (std::size_t t = 0; t < tools->members.size(); ++t) {
-    const JsonValue& tool = tools->members[t].second;
+    const JsonValue& tool = tools->members[t];
     const JsonValue* function = tool.find("function");
     if (function == nullptr || function->kind != JsonKind::kObject) {
       return invalid_argument("messages[{}].tools[{}].function: {}, want an object", i, t,
@@ -224,9 +224,9 @@ Status PromptWriter::write_arguments(std::size_t i, std::size_t call) {
   if (!arguments.ok()) return wrong(arguments.status().message());
   if (arguments->kind != JsonKind::kObject) return wrong(json_kind_name(arguments->kind));
   for (std::size_t a = 0; a < arguments->members.size(); ++a) {
-    const auto& [key, value] = arguments->members[a];
+    const JsonValue& value = arguments->members[a];
     const bool text = value.kind == JsonKind::kString;
-    put(a > 0 ? "\n" : "", kOpenParameter, key, kIsString, text ? "true" : "false", "\">",
+    put(a > 0 ? "\n" : "", kOpenParameter, value.key, kIsString, text ? "true" : "false", "\">",
         text ? value.text : dump_json(value), kCloseParameter);
   }
   return Status();

@@ -38,7 +38,7 @@ Status expect(const Field& field, JsonKind kind) {
 }
 
 Field element(const Field& list, std::size_t i) {
-  return {fmt::format("{}[{}]", list.path, i), &list.value->members[i].second};
+  return {fmt::format("{}[{}]", list.path, i), &list.value->members[i]};
 }
 
 Result<ToolCall> read_tool_call(const Field& call) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "common/status_macros.h"
 
@@ -26,17 +27,15 @@ class TreeBuilder {
  public:
   using Json = nlohmann::json;
 
-  bool null() { return add({JsonKind::kNull, "null", {}}); }
-  bool boolean(bool value) { return add({JsonKind::kBool, value ? "true" : "false", {}}); }
-  bool number_integer(int64_t value) { return add({JsonKind::kNumber, fmt::to_string(value), {}}); }
-  bool number_unsigned(uint64_t value) {
-    return add({JsonKind::kNumber, fmt::to_string(value), {}});
-  }
+  bool null() { return add(JsonKind::kNull, "null"); }
+  bool boolean(bool value) { return add(JsonKind::kBool, value ? "true" : "false"); }
+  bool number_integer(int64_t value) { return add(JsonKind::kNumber, fmt::to_string(value)); }
+  bool number_unsigned(uint64_t value) { return add(JsonKind::kNumber, fmt::to_string(value)); }
   // Integers past 64 bits arrive here too.
   bool number_float(double value, const std::string& spelled) {
-    return add({JsonKind::kNumber, is_integer(spelled) ? spelled : float_repr(value), {}});
+    return add(JsonKind::kNumber, is_integer(spelled) ? spelled : float_repr(value));
   }
-  bool string(std::string& value) { return add({JsonKind::kString, std::move(value), {}}); }
+  bool string(std::string& value) { return add(JsonKind::kString, std::move(value)); }
   bool binary(Json::binary_t&) { return false; }  // JSON text has none
   bool start_object(std::size_t) { return open(JsonKind::kObject); }
   bool start_array(std::size_t) { return open(JsonKind::kArray); }
@@ -55,6 +54,7 @@ class TreeBuilder {
   JsonValue root() && { return std::move(root_); }
 
  private:
+  bool add(JsonKind kind, std::string text);
   bool add(JsonValue value);
   bool open(JsonKind kind);
   bool close();
@@ -65,11 +65,19 @@ class TreeBuilder {
   std::string error_;
 };
 
+bool TreeBuilder::add(JsonKind kind, std::string text) {
+  JsonValue value;
+  value.kind = kind;
+  value.text = std::move(text);
+  return add(std::move(value));
+}
+
 bool TreeBuilder::add(JsonValue value) {
   if (open_.empty()) {
     root_ = std::move(value);
   } else {
-    open_.back().members.emplace_back(std::exchange(keys_.back(), {}), std::move(value));
+    value.key = std::exchange(keys_.back(), {});
+    open_.back().members.push_back(std::move(value));
   }
   return true;
 }
@@ -79,7 +87,7 @@ bool TreeBuilder::open(JsonKind kind) {
     error_ = fmt::format("nested deeper than {} levels", kMaxDepth);
     return false;
   }
-  open_.push_back({kind, {}, {}});
+  open_.emplace_back().kind = kind;
   keys_.emplace_back();
   return true;
 }
@@ -89,12 +97,14 @@ void keep_last_of_each_key(JsonValue& object) {
   std::map<std::string_view, std::size_t> first;
   std::vector<bool> repeated(members.size());
   for (std::size_t i = 0; i < members.size(); ++i) {
-    const auto [place, fresh] = first.emplace(members[i].first, i);
+    const auto [place, fresh] = first.emplace(members[i].key, i);
+    repeated[i] = !fresh;
     if (fresh) continue;
-    members[place->second].second = std::move(members[i].second);
-    repeated[i] = true;
+    JsonValue& kept = members[place->second];
+    kept.kind = members[i].kind;
+    kept.text.swap(members[i].text);
+    kept.members.swap(members[i].members);
   }
-  if (first.size() == members.size()) return;
   std::size_t i = 0;
   const auto gone = [&](const auto&) { return repeated[i++]; };
   members.erase(std::remove_if(members.begin(), members.end(), gone), members.end());
@@ -135,10 +145,10 @@ void append_value(const JsonValue& value, std::string& out) {
   }
   out += object ? '{' : '[';
   for (std::size_t i = 0; i < value.members.size(); ++i) {
-    const auto& [key, member] = value.members[i];
+    const JsonValue& member = value.members[i];
     if (i > 0) out += ", ";
     if (object) {
-      append_string(key, out);
+      append_string(member.key, out);
       out += ": ";
     }
     append_value(member, out);
@@ -148,9 +158,9 @@ void append_value(const JsonValue& value, std::string& out) {
 
 }  // namespace
 
-const JsonValue* JsonValue::find(std::string_view key) const {
-  for (const auto& [name, member] : members) {
-    if (name == key) return &member;
+const JsonValue* JsonValue::find(std::string_view name) const {
+  for (const JsonValue& member : members) {
+    if (member.key == name) return &member;
   }
   return nullptr;
 }

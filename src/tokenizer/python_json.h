@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "dsa/status.h"
@@ -17,9 +16,10 @@ enum class JsonKind : uint8_t { kNull, kBool, kNumber, kString, kArray, kObject 
 struct JsonValue {
   JsonKind kind = JsonKind::kNull;
   std::string text;  // string: what it says; null, bool and number: as dumped
-  std::vector<std::pair<std::string, JsonValue>> members;  // array: keys are empty
+  std::string key;   // of a member of an object
+  std::vector<JsonValue> members;
 
-  const JsonValue* find(std::string_view key) const;  // null when absent
+  const JsonValue* find(std::string_view name) const;  // null when absent
   bool empty() const;  // what Python takes for false: null, false, 0, "", [], {}
 };
 

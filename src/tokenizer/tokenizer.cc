@@ -154,14 +154,14 @@ Result<Tokenizer> Tokenizer::parse(std::string_view json, std::string_view name)
   DSA_ASSIGN_OR_RETURN(const bool byte_fallback, model.bool_or("byte_fallback", false));
   DSA_ASSIGN_OR_RETURN(const bool ignore_merges, model.bool_or("ignore_merges", false));
   DSA_ASSIGN_OR_RETURN(Vocabulary vocabulary, read_vocabulary(root));
-  DSA_ASSIGN_OR_RETURN(Bpe::Tables tables, read_bpe_tables(model, vocabulary, byte_fallback));
+  DSA_ASSIGN_OR_RETURN(Bpe bpe, read_bpe(model, vocabulary, byte_fallback));
   DSA_ASSIGN_OR_RETURN(std::vector<PreTokenizerStage> stages, read_pre_tokenizer(root));
   DSA_ASSIGN_OR_RETURN(AffixIds affixes, read_post_processor(root, vocabulary.texts.size()));
 
   AddedTokens added(std::move(vocabulary.added));
   AddedTokens added_normalized(std::move(vocabulary.added_normalized));
   return Tokenizer(std::unique_ptr<Impl>(new Impl{std::move(vocabulary),
-                                                  Bpe(std::move(tables)),
+                                                  std::move(bpe),
                                                   ignore_merges,
                                                   PreTokenizer(std::move(stages)),
                                                   std::move(added),

@@ -19,7 +19,7 @@ class Builder {
     added_.resize(taken_.size());
     vocabulary_.texts.resize(taken_.size());
     vocabulary_.special.resize(taken_.size());
-    vocabulary_.mergeable = TextIndex(n_vocab);
+    vocabulary_.mergeable = HashIndex(n_vocab);
   }
 
   Status add_spelled(const JsonField& vocab, std::string_view spelling, element value);
@@ -28,6 +28,7 @@ class Builder {
 
  private:
   Result<std::size_t> read_id(const JsonField& field) const;
+  bool index_text(int32_t id);
   int32_t id_of_spelling(std::string_view spelling) const;
   Status check_flags(const JsonField& field) const;
   Status check_id(const JsonField& content_field,
@@ -46,6 +47,14 @@ Result<std::size_t> Builder::read_id(const JsonField& field) const {
   DSA_ASSIGN_OR_RETURN(const int64_t id, field.integer());
   if (id >= 0 && static_cast<std::size_t>(id) < taken_.size()) return static_cast<std::size_t>(id);
   return field.corrupt(fmt::format("an id in [0, {}), the number of tokens", taken_.size()));
+}
+
+// False when another mergeable token has that text.
+bool Builder::index_text(int32_t id) {
+  const std::vector<std::string>& texts = vocabulary_.texts;
+  const std::string& text = texts[static_cast<std::size_t>(id)];
+  const auto same = [&](int32_t other) { return texts[static_cast<std::size_t>(other)] == text; };
+  return vocabulary_.mergeable.insert(hash_bytes(text), id, same) < 0;
 }
 
 Status Builder::add_spelled(const JsonField& vocab, std::string_view spelling, element value) {
@@ -69,7 +78,7 @@ Status Builder::add_spelled(const JsonField& vocab, std::string_view spelling, e
   vocabulary_.texts[id] = bytes ? *std::move(bytes) : std::string(spelling);
   const auto id32 = static_cast<int32_t>(id);
   const bool fresh = bytes.has_value()
-                         ? vocabulary_.mergeable.insert(vocabulary_.texts, id32) < 0
+                         ? index_text(id32)
                          : vocabulary_.named.emplace(std::string(spelling), id32).second;
   return fresh ? Status() : named().corrupt("each token once");
 }
@@ -233,27 +242,21 @@ Result<Vocabulary> read_vocabulary(const JsonField& root) {
   return builder.finish(root);
 }
 
-Result<Bpe::Tables> read_bpe_tables(const JsonField& model,
-                                    const Vocabulary& vocabulary,
-                                    bool byte_fallback) {
+Result<Bpe> read_bpe(const JsonField& model, const Vocabulary& vocabulary, bool byte_fallback) {
   DSA_ASSIGN_OR_RETURN(const JsonField merges, model.get("merges"));
   DSA_ASSIGN_OR_RETURN(const array entries, merges.array());
   std::size_t n_merges = 0;
   for (auto it = entries.begin(); it != entries.end(); ++it)
     ++n_merges;
 
-  Bpe::Tables tables{read_byte_ids(vocabulary, byte_fallback), PairRanks(n_merges), {}};
-  tables.merges.reserve(n_merges);
+  MergeTable table(n_merges);
   MergeReader reader(merges, vocabulary);
   for (const element entry : entries) {
-    const std::size_t rank = tables.merges.size();
+    const std::size_t rank = table.size();
     DSA_ASSIGN_OR_RETURN(const Merge merge, reader.read(rank, entry));
-    if (!tables.ranks.insert(merge.left, merge.right, static_cast<int32_t>(rank))) {
-      return merges.element(rank, entry).corrupt("each merge once");
-    }
-    tables.merges.push_back(merge);
+    if (!table.add(merge)) return merges.element(rank, entry).corrupt("each merge once");
   }
-  return tables;
+  return Bpe(read_byte_ids(vocabulary, byte_fallback), std::move(table));
 }
 
 }  // namespace dsa

@@ -16,9 +16,9 @@
 namespace dsa {
 
 struct Vocabulary {
-  std::vector<std::string> texts;                     // the bytes of each id
-  std::vector<bool> special;                          // by id
-  TextIndex mergeable{0};                             // tokens spelled in the byte-level alphabet
+  std::vector<std::string> texts;  // the bytes of each id
+  std::vector<bool> special;       // by id
+  HashIndex mergeable{0};          // tokens spelled in the byte-level alphabet, by their bytes
   std::map<std::string, int32_t, std::less<>> named;  // the others, and added tokens
   // The reference looks for these before, respectively after, normalizing the text. Nothing is
   // normalized here, but the order decides between tokens that overlap.
@@ -26,7 +26,10 @@ struct Vocabulary {
   std::vector<AddedTokens::Token> added_normalized;
 
   // -1 when no mergeable token has that text.
-  int32_t find(std::string_view text) const { return mergeable.find(texts, text); }
+  int32_t find(std::string_view text) const {
+    return mergeable.find(hash_bytes(text),
+                          [&](int32_t id) { return texts[static_cast<std::size_t>(id)] == text; });
+  }
 };
 
 // From `model.vocab` and `added_tokens` of the root object.
@@ -34,10 +37,9 @@ struct Vocabulary {
 //          kUnsupported: an added token with single_word, lstrip or rstrip
 Result<Vocabulary> read_vocabulary(const JsonField& root);
 
-// From `model.merges`. byte_fallback: a byte that no token spells is the token <0xNN>, if any.
+// From `model.vocab` and `model.merges`. byte_fallback: a byte that no token spells is the token
+// <0xNN>, if there is one.
 // Errors   kCorruption: a merge of, or into, a token that the vocabulary lacks; a repeated merge
-Result<Bpe::Tables> read_bpe_tables(const JsonField& model,
-                                    const Vocabulary& vocabulary,
-                                    bool byte_fallback);
+Result<Bpe> read_bpe(const JsonField& model, const Vocabulary& vocabulary, bool byte_fallback);
 
 }  // namespace dsa
