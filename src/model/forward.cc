@@ -17,9 +17,13 @@ namespace {
 
 constexpr size_t kLogitBytes = size_t{8} << 20;  // logits that exist at a time
 
-size_t as_size(int64_t value) { return static_cast<size_t>(value); }
+size_t as_size(int64_t value) {
+  return static_cast<size_t>(value);
+}
 
-Activation activation(const RowBuffer& buffer) { return {buffer.f32, buffer.bf16, buffer.ld}; }
+Activation activation(const RowBuffer& buffer) {
+  return {buffer.f32, buffer.bf16, buffer.ld};
+}
 
 void plan_buffer(ScratchPlan* plan, RowBuffer* buffer, size_t n_rows, size_t ld, bool bf16) {
   buffer->ld = ld;
@@ -55,6 +59,16 @@ void load_row(const OpContext& context, const Weight& matrix, size_t row, float*
   }
 }
 
+// Activations are rounded for products with weights that are no wider themselves; a checkpoint in
+// f32, or caches that are all f32, ask for f32 arithmetic.
+bool rounds_to_bf16(const ModelWeights& weights, const EngineOptions& options) {
+  if (options.kv_cache == CacheFormat::kF32 && options.index_cache == CacheFormat::kF32) {
+    return false;
+  }
+  const DType dtype = weights.layers.front().kv_b.dtype;
+  return dtype == DType::kBF16 || dtype == DType::kE4M3;
+}
+
 // Every query of the step sees at most the budget: nothing is left out.
 bool all_selected(const EngineOptions& options, const ForwardStep& step) {
   const int64_t length = step.first_position + static_cast<int64_t>(step.tokens.size());
@@ -81,17 +95,14 @@ ForwardPass::ForwardPass(const ModelConfig& config,
       options_(options),
       context_(context),
       pool_(pool),
-      bf16_(options.kv_cache != CacheFormat::kF32 || options.index_cache != CacheFormat::kF32),
+      bf16_(rounds_to_bf16(weights, options)),
       frequencies_(
           rope_frequencies(config.rope, as_size(config.qk_rope_head_dim), config.yarn_active())) {
-  mla_ = {as_size(config.n_heads),
-          as_size(config.kv_lora_rank),
-          as_size(config.qk_rope_head_dim),
-          as_size(config.qk_nope_head_dim),
-          as_size(config.v_head_dim),
-          static_cast<float>(config.softmax_scale())};
-  indexer_ = {
-      as_size(config.indexer.n_heads), as_size(config.indexer.head_dim), pool->index_layout()};
+  mla_ = {as_size(config.n_heads),          as_size(config.kv_lora_rank),
+          as_size(config.qk_rope_head_dim), as_size(config.qk_nope_head_dim),
+          as_size(config.v_head_dim),       static_cast<float>(config.softmax_scale())};
+  indexer_ = {as_size(config.indexer.n_heads), as_size(config.indexer.head_dim),
+              pool->index_layout()};
   rule_ = {as_size(options.top_k), as_size(options.keep_first), as_size(options.keep_recent)};
   const MoeConfig& moe = config.moe;
   router_.n_experts = as_size(moe.n_experts);
@@ -116,8 +127,7 @@ Status ForwardPass::allocate() {
   const size_t rows = as_size(options_.max_batch_tokens);
   const size_t max_context = as_size(pool_->n_pages()) * kPageTokens;
   const bool window = options_.attention == AttentionMode::kWindow;
-  const size_t budget =
-      std::min(as_size(window ? options_.window : options_.top_k), max_context);
+  const size_t budget = std::min(as_size(window ? options_.window : options_.top_k), max_context);
   ScratchPlan plan;
   plan_rows(&plan);
   lists_.stride = budget;
@@ -125,27 +135,22 @@ Status ForwardPass::allocate() {
   plan.add(&lists_.counts, rows);
   plan.add(&list_scores_, rows * budget);
   plan.add(&all_positions_, max_context);
-  logit_rows_ = std::clamp<size_t>(
-      kLogitBytes / (as_size(config_.vocab_size) * sizeof(float)), 1, rows);
+  logit_rows_ =
+      std::clamp<size_t>(kLogitBytes / (as_size(config_.vocab_size) * sizeof(float)), 1, rows);
   plan.add(&logits_, logit_rows_ * as_size(config_.vocab_size));
   if (options_.attention == AttentionMode::kDsa) {
     indexer_scratch_.plan(context_, indexer_, rows, max_context, budget, &plan);
   }
-  mla_scratch_.plan(
-      context_, mla_, pool_->latent_layout(), bf16_, rows, max_context, budget, &plan);
-  const MoeConfig& moe = config_.moe;
-  mlp_scratch_.plan(rows,
-                    as_size(std::max(config_.intermediate_size,
-                                     moe.n_shared_experts * moe.intermediate_size)),
-                    bf16_,
+  mla_scratch_.plan(context_, mla_, pool_->latent_layout(), bf16_, rows, max_context, budget,
                     &plan);
+  const MoeConfig& moe = config_.moe;
+  mlp_scratch_.plan(
+      rows,
+      as_size(std::max(config_.intermediate_size, moe.n_shared_experts * moe.intermediate_size)),
+      bf16_, &plan);
   if (moe.n_experts > 0) {
-    moe_scratch_.plan(router_,
-                      as_size(config_.hidden_size),
-                      as_size(moe.intermediate_size),
-                      rows,
-                      bf16_,
-                      &plan);
+    moe_scratch_.plan(router_, as_size(config_.hidden_size), as_size(moe.intermediate_size), rows,
+                      bf16_, &plan);
   }
   DSA_ASSIGN_OR_RETURN(scratch_, plan.allocate("scratch of the forward pass"));
   std::iota(all_positions_, all_positions_ + max_context, 0);
@@ -185,8 +190,7 @@ void ForwardPass::place_tokens(std::span<const ForwardStep> steps) {
     for (size_t i = 0; i < step.tokens.size(); ++i, ++n_rows_) {
       const int64_t position = step.first_position + static_cast<int64_t>(i);
       row_slot_[n_rows_] = cache_row(step.pages, position);
-      rope_angles(
-          frequencies_, as_size(position), cos_ + n_rows_ * half, sin_ + n_rows_ * half);
+      rope_angles(frequencies_, as_size(position), cos_ + n_rows_ * half, sin_ + n_rows_ * half);
     }
   }
 }
@@ -204,11 +208,8 @@ void ForwardPass::embed(std::span<const ForwardStep> steps) {
 
 void ForwardPass::normalise_rows(const std::vector<float>& weight) {
   for_each_row(context_, n_rows_, [&](size_t i) {
-    context_.vector().rms_norm(hidden_ + i * normed_.ld,
-                               weight.data(),
-                               normed_.ld,
-                               static_cast<float>(config_.rms_norm_eps),
-                               normed_.row(i));
+    context_.vector().rms_norm(hidden_ + i * normed_.ld, weight.data(), normed_.ld,
+                               static_cast<float>(config_.rms_norm_eps), normed_.row(i));
     normed_.round_row(context_.vector(), i, 0, normed_.ld);
   });
 }
@@ -233,11 +234,10 @@ void ForwardPass::run_layer(std::span<const ForwardStep> steps,
     if (hooks.selection) report_selection(step, s, index, first_row, lists, scored, hooks);
     first_row += step.tokens.size();
   }
-  for_each_row(context_, n_rows_, [&](size_t i) {
-    attention_.round_row(context_.vector(), i, 0, attention_.ld);
-  });
-  MatmulJob output = matmul_nt(
-      context_, activation(attention_), n_rows_, layer.o, hidden_, as_size(config_.hidden_size));
+  for_each_row(context_, n_rows_,
+               [&](size_t i) { attention_.round_row(context_.vector(), i, 0, attention_.ld); });
+  MatmulJob output = matmul_nt(context_, activation(attention_), n_rows_, layer.o, hidden_,
+                               as_size(config_.hidden_size));
   output.args.accumulate = true;
   run_matmuls(context_, {&output, 1});
   feed_forward(layer);
@@ -249,15 +249,10 @@ void ForwardPass::project_down(const LayerWeights& layer, bool indexed) {
   jobs.push_back(matmul_nt(context_, x, n_rows_, layer.q_a, q_latent_.f32, q_latent_.ld));
   jobs.push_back(matmul_nt(context_, x, n_rows_, layer.kv_a, kv_, mla_.d_row()));
   if (indexed) {
-    jobs.push_back(
-        matmul_nt(context_, x, n_rows_, layer.indexer.wk, index_key_, indexer_.dim));
+    jobs.push_back(matmul_nt(context_, x, n_rows_, layer.indexer.wk, index_key_, indexer_.dim));
     // The gates decide the order of near ties: always f32.
-    jobs.push_back(matmul_nt(context_,
-                             {x.f32, nullptr, x.ld},
-                             n_rows_,
-                             layer.indexer.weights_proj,
-                             index_gate_,
-                             indexer_.n_heads));
+    jobs.push_back(matmul_nt(context_, {x.f32, nullptr, x.ld}, n_rows_, layer.indexer.weights_proj,
+                             index_gate_, indexer_.n_heads));
   }
   run_matmuls(context_, jobs);
 }
@@ -269,18 +264,15 @@ void ForwardPass::finish_latents(const LayerWeights& layer, size_t index, bool i
   uint8_t* base = pool_->latent(static_cast<int64_t>(index));
   const size_t half = mla_.d_rope / 2;
   for_each_row(context_, n_rows_, [&](size_t i) {
-    vector.rms_norm(
-        q_latent_.row(i), layer.q_a_norm.data(), q_latent_.ld, eps, q_latent_.row(i));
+    vector.rms_norm(q_latent_.row(i), layer.q_a_norm.data(), q_latent_.ld, eps, q_latent_.row(i));
     q_latent_.round_row(vector, i, 0, q_latent_.ld);
     float* latent = kv_ + i * mla_.d_row();
     float* rope = latent + mla_.d_latent;
     vector.rms_norm(latent, layer.kv_a_norm.data(), mla_.d_latent, eps, latent);
     rotate(context_, config_.rope_layout, rope, cos_ + i * half, sin_ + i * half, mla_.d_rope);
-    store_latent_row(vector,
-                     layout,
-                     latent,
-                     rope,
-                     base + static_cast<size_t>(row_slot_[i]) * layout.row_bytes());
+    uint8_t* row = base + static_cast<size_t>(row_slot_[i]) * layout.row_bytes();
+    store_latent_row(vector, layout, latent, rope, row);
+    load_latent(vector, layout, row, latent);
     if (indexed) finish_index_key(layer, index, i);
   });
 }
@@ -291,18 +283,14 @@ void ForwardPass::finish_index_key(const LayerWeights& layer, size_t index, size
   const IndexerConfig& config = config_.indexer;
   const size_t half = mla_.d_rope / 2;
   float* key = index_key_ + i * indexer_.dim;
-  vector.layer_norm(key,
-                    layer.indexer.k_norm_weight.data(),
-                    layer.indexer.k_norm_bias.data(),
-                    indexer_.dim,
-                    static_cast<float>(config.norm_eps),
-                    key);
+  vector.layer_norm(key, layer.indexer.k_norm_weight.data(), layer.indexer.k_norm_bias.data(),
+                    indexer_.dim, static_cast<float>(config.norm_eps), key);
   rotate(context_, config.rope_layout, key, cos_ + i * half, sin_ + i * half, mla_.d_rope);
   if (config.hadamard) vector.hadamard(key, indexer_.dim);
   const size_t slot = static_cast<size_t>(row_slot_[i]);
   const IndexKeyLayout& layout = pool_->index_layout();
-  uint8_t* page = pool_->index(static_cast<int64_t>(index)) +
-                  slot / kPageTokens * layout.page_bytes();
+  uint8_t* page =
+      pool_->index(static_cast<int64_t>(index)) + slot / kPageTokens * layout.page_bytes();
   store_index_key(vector, layout, key, slot % kPageTokens, page);
 }
 
@@ -311,11 +299,7 @@ void ForwardPass::project_up(const LayerWeights& layer, bool indexed) {
   std::vector<MatmulJob> jobs;
   jobs.push_back(matmul_nt(context_, latent, n_rows_, layer.q_b, q_.f32, q_.ld));
   if (indexed) {
-    jobs.push_back(matmul_nt(context_,
-                             latent,
-                             n_rows_,
-                             layer.indexer.wq_b,
-                             index_q_,
+    jobs.push_back(matmul_nt(context_, latent, n_rows_, layer.indexer.wq_b, index_q_,
                              indexer_.n_heads * indexer_.dim));
   }
   run_matmuls(context_, jobs);
@@ -350,8 +334,8 @@ SelectionLists ForwardPass::select(const ForwardStep& step,
                                    size_t layer,
                                    bool indexed,
                                    const ForwardHooks& hooks) {
-  SelectionLists lists = {
-      lists_.positions + first_row * lists_.stride, lists_.counts + first_row, lists_.stride};
+  SelectionLists lists = {lists_.positions + first_row * lists_.stride, lists_.counts + first_row,
+                          lists_.stride};
   const bool everything = all_selected(options_, step);
   const bool wants_scores = hooks.selection != nullptr && hooks.selection_scores;
   if (options_.attention == AttentionMode::kWindow && !everything) {
@@ -359,18 +343,11 @@ SelectionLists ForwardPass::select(const ForwardStep& step,
   } else if (options_.attention == AttentionMode::kDsa && indexed &&
              (!everything || wants_scores)) {
     const IndexerQueries queries = {index_q_ + first_row * indexer_.n_heads * indexer_.dim,
-                                    index_gate_ + first_row * indexer_.n_heads,
-                                    step.tokens.size(),
+                                    index_gate_ + first_row * indexer_.n_heads, step.tokens.size(),
                                     as_size(step.first_position)};
-    const IndexCacheView cache = {
-        indexer_.layout, pool_->index(static_cast<int64_t>(layer)), step.pages};
-    index_and_select(context_,
-                     indexer_,
-                     queries,
-                     cache,
-                     rule_,
-                     &indexer_scratch_,
-                     lists,
+    const IndexCacheView cache = {indexer_.layout, pool_->index(static_cast<int64_t>(layer)),
+                                  step.pages};
+    index_and_select(context_, indexer_, queries, cache, rule_, &indexer_scratch_, lists,
                      wants_scores ? list_scores_ + first_row * lists_.stride : nullptr);
   }
   if (everything) lists.positions = nullptr;
@@ -392,18 +369,13 @@ void ForwardPass::attend(const ForwardStep& step,
                          const LayerWeights& layer,
                          size_t layer_index,
                          const SelectionLists& lists) {
-  const MlaQueries queries = {activation(q_).from_row(first_row),
-                              step.tokens.size(),
-                              as_size(step.first_position)};
-  const LatentCacheView cache = {
-      pool_->latent_layout(), pool_->latent(static_cast<int64_t>(layer_index)), step.pages};
-  mla_attention(context_,
-                mla_,
-                queries,
-                layer.kv_b,
-                cache,
-                lists,
-                &mla_scratch_,
+  const size_t n_queries = step.tokens.size();
+  const MlaQueries queries = {activation(q_).from_row(first_row), n_queries,
+                              as_size(step.first_position),
+                              n_queries > 1 ? kv_ + first_row * mla_.d_row() : nullptr};
+  const LatentCacheView cache = {pool_->latent_layout(),
+                                 pool_->latent(static_cast<int64_t>(layer_index)), step.pages};
+  mla_attention(context_, mla_, queries, layer.kv_b, cache, lists, &mla_scratch_,
                 attention_.row(first_row));
 }
 
@@ -469,10 +441,8 @@ void ForwardPass::emit_logits(std::span<const ForwardStep> steps, const ForwardH
     const size_t count = std::min(logit_rows_, wanted.size() - begin);
     for_each_row(context_, count, [&](size_t i) {
       context_.vector().rms_norm(hidden_ + wanted[begin + i].row * normed_.ld,
-                                 weights_.final_norm.data(),
-                                 normed_.ld,
-                                 static_cast<float>(config_.rms_norm_eps),
-                                 normed_.row(i));
+                                 weights_.final_norm.data(), normed_.ld,
+                                 static_cast<float>(config_.rms_norm_eps), normed_.row(i));
     });
     linear(context_, {normed_.f32, nullptr, normed_.ld}, count, weights_.lm_head, logits_, vocab);
     for (size_t i = 0; i < count; ++i) {

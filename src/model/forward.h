@@ -9,10 +9,11 @@
 #include <span>
 #include <vector>
 
-#include "cache/page_pool.h"
-#include "cache/sequence.h"
 #include "dsa/engine.h"
 #include "dsa/model_config.h"
+
+#include "cache/page_pool.h"
+#include "cache/sequence.h"
 #include "model/weights.h"
 #include "ops/indexer.h"
 #include "ops/mla.h"
@@ -109,9 +110,9 @@ class ForwardPass {
   float* index_gate_ = nullptr;  // [rows, index heads]
   float* cos_ = nullptr;         // [rows, d_rope / 2]
   float* sin_ = nullptr;
-  int32_t* row_slot_ = nullptr;  // [rows] physical cache row of the token
-  SelectionLists lists_;         // [rows, budget]
-  float* list_scores_ = nullptr;   // [rows, budget]
+  int32_t* row_slot_ = nullptr;       // [rows] physical cache row of the token
+  SelectionLists lists_;              // [rows, budget]
+  float* list_scores_ = nullptr;      // [rows, budget]
   int32_t* all_positions_ = nullptr;  // 0, 1, 2, ... for selections that leave nothing out
   float* logits_ = nullptr;           // [logit rows, vocab]
   size_t logit_rows_ = 0;

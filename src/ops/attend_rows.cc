@@ -21,8 +21,8 @@ kernels::AttendArgs head_group(const RowAttention& args, size_t query, size_t gr
   item.n_heads = std::min(kHeadsPerItem, args.n_heads - head);
   item.q = args.q + (query * args.n_heads + head) * d_row;
   item.scale = args.scale;
-  item.out = args.out + (query * args.n_heads + head) * args.layout.d_latent;
-  item.lse = args.lse + query * args.n_heads + head;
+  item.out = args.out + query * args.out_stride + head * args.layout.d_latent;
+  item.lse = args.lse + query * args.lse_stride + head;
   return item;
 }
 
@@ -39,25 +39,25 @@ void attend_one(const OpContext& context,
   const size_t part_rows = round_up(ceil_div(n_rows, n_parts), kPageTokens);
   const size_t n_groups = ceil_div(args.n_heads, kHeadsPerItem);
   const size_t d_latent = args.layout.d_latent;
-  context.pool->parallel_for(
-      static_cast<int64_t>(n_parts * n_groups), [&](int64_t index, int worker) {
-        const size_t part = static_cast<size_t>(index) / n_groups;
-        const size_t group = static_cast<size_t>(index) % n_groups;
-        const size_t head = group * kHeadsPerItem;
-        kernels::AttendArgs item = head_group(args, 0, group);
-        const size_t first = std::min(part * part_rows, n_rows);
-        item.rows += first;
-        item.n_rows = std::min(part_rows, n_rows - first);
-        if (n_parts > 1) {
-          item.out = part_out + (part * args.n_heads + head) * d_latent;
-          item.lse = part_lse + part * args.n_heads + head;
-        }
-        item.scratch = scratch + static_cast<size_t>(worker) * scratch_bytes;
-        context.kernels->attention->attend(item);
-      });
+  context.pool->parallel_for(static_cast<int64_t>(n_parts * n_groups),
+                             [&](int64_t index, int worker) {
+                               const size_t part = static_cast<size_t>(index) / n_groups;
+                               const size_t group = static_cast<size_t>(index) % n_groups;
+                               const size_t head = group * kHeadsPerItem;
+                               kernels::AttendArgs item = head_group(args, 0, group);
+                               const size_t first = std::min(part * part_rows, n_rows);
+                               item.rows += first;
+                               item.n_rows = std::min(part_rows, n_rows - first);
+                               if (n_parts > 1) {
+                                 item.out = part_out + (part * args.n_heads + head) * d_latent;
+                                 item.lse = part_lse + part * args.n_heads + head;
+                               }
+                               item.scratch = scratch + static_cast<size_t>(worker) * scratch_bytes;
+                               context.kernels->attention->attend(item);
+                             });
   if (n_parts == 1) return;
-  context.kernels->attention->merge(
-      part_out, part_lse, n_parts, args.n_heads, d_latent, args.out, args.lse);
+  context.kernels->attention->merge(part_out, part_lse, n_parts, args.n_heads, d_latent, args.out,
+                                    args.lse);
 }
 
 }  // namespace
@@ -75,8 +75,7 @@ void attend_rows(const OpContext& context,
   const size_t n_groups = ceil_div(args.n_heads, kHeadsPerItem);
   context.pool->parallel_for(
       static_cast<int64_t>(args.n_queries * n_groups), [&](int64_t index, int worker) {
-        kernels::AttendArgs item = head_group(args,
-                                              static_cast<size_t>(index) / n_groups,
+        kernels::AttendArgs item = head_group(args, static_cast<size_t>(index) / n_groups,
                                               static_cast<size_t>(index) % n_groups);
         item.scratch = attend_scratch + static_cast<size_t>(worker) * attend_bytes;
         context.kernels->attention->attend(item);

@@ -57,27 +57,45 @@ void store_latent_row(const kernels::VectorKernels& kernels,
   }
 }
 
-void load_latent_row(const kernels::VectorKernels& kernels,
-                     const LatentLayout& layout,
-                     const uint8_t* row,
-                     float* out) {
+void load_latent(const kernels::VectorKernels& kernels,
+                 const LatentLayout& layout,
+                 const uint8_t* row,
+                 float* out) {
   const size_t d_latent = layout.d_latent;
   switch (layout.format) {
     case CacheFormat::kF32:
-      std::memcpy(out, row, 4 * (d_latent + layout.d_rope));
+      std::memcpy(out, row, 4 * d_latent);
       return;
     case CacheFormat::kBF16:
-      load_bf16(kernels, row, d_latent + layout.d_rope, out);
+      load_bf16(kernels, row, d_latent, out);
       return;
     case CacheFormat::kFp8:
       for (size_t g = 0; g < layout.n_scales(); ++g) {
         const size_t first = g * kScaleGroup;
         float scale = 0;
         std::memcpy(&scale, row + layout.scale_offset() + 4 * g, sizeof scale);
-        kernels.dequantize_e4m3(
-            row + first, std::min(kScaleGroup, d_latent - first), scale, out + first);
+        kernels.dequantize_e4m3(row + first, std::min(kScaleGroup, d_latent - first), scale,
+                                out + first);
       }
-      load_bf16(kernels, row + layout.rope_offset(), layout.d_rope, out + d_latent);
+      return;
+  }
+}
+
+void load_latent_row(const kernels::VectorKernels& kernels,
+                     const LatentLayout& layout,
+                     const uint8_t* row,
+                     float* out) {
+  load_latent(kernels, layout, row, out);
+  float* rope = out + layout.d_latent;
+  switch (layout.format) {
+    case CacheFormat::kF32:
+      std::memcpy(rope, row + 4 * layout.d_latent, 4 * layout.d_rope);
+      return;
+    case CacheFormat::kBF16:
+      load_bf16(kernels, row + 2 * layout.d_latent, layout.d_rope, rope);
+      return;
+    case CacheFormat::kFp8:
+      load_bf16(kernels, row + layout.rope_offset(), layout.d_rope, rope);
       return;
   }
 }

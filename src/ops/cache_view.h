@@ -41,7 +41,13 @@ void store_latent_row(const kernels::VectorKernels& kernels,
                       const float* rope,
                       uint8_t* row);
 
-// The inverse: out [d_latent + d_rope] f32.
+// The latent as the cache gives it back: out [d_latent] f32.
+void load_latent(const kernels::VectorKernels& kernels,
+                 const LatentLayout& layout,
+                 const uint8_t* row,
+                 float* out);
+
+// The whole row: out [d_latent + d_rope] f32.
 void load_latent_row(const kernels::VectorKernels& kernels,
                      const LatentLayout& layout,
                      const uint8_t* row,

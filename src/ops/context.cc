@@ -4,8 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "common/status_macros.h"
 #include "dsa/cpu.h"
+
+#include "common/status_macros.h"
 #include "runtime/cpu.h"
 
 namespace dsa {
@@ -26,8 +27,7 @@ std::vector<std::string> runnable_tiers() {
 Result<const kernels::KernelTable*> select_kernels() {
   if (const kernels::KernelTable* table = kernels::chosen_table()) return table;
   return unsupported("DSA_CPU_TIER: \"{}\", want one of {} on this CPU",
-                     std::getenv("DSA_CPU_TIER"),
-                     fmt::join(runnable_tiers(), ", "));
+                     std::getenv("DSA_CPU_TIER"), fmt::join(runnable_tiers(), ", "));
 }
 
 CpuInfo cpu_info() {

@@ -3,6 +3,7 @@
 
 #include "dsa/status.h"
 #include "dsa/thread_pool.h"
+
 #include "kernels/kernel_table.h"
 
 namespace dsa {

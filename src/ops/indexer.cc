@@ -38,7 +38,8 @@ size_t select_row(const OpContext& context,
   context.kernels->indexer->top_k(scores + rule.keep_first, middle, budget, best, scratch);
   const auto offset = static_cast<int32_t>(rule.keep_first);
   std::for_each(best, best + budget, [offset](int32_t& position) { position += offset; });
-  std::iota(best + budget, best + budget + rule.keep_recent, static_cast<int32_t>(n - rule.keep_recent));
+  std::iota(best + budget, best + budget + rule.keep_recent,
+            static_cast<int32_t>(n - rule.keep_recent));
   return rule.top_k;
 }
 
@@ -77,8 +78,8 @@ void pack_queries(const OpContext& context,
         weights[h] *= round_to_e4m3(context.vector(), q + h * dims.dim, dims.dim);
       }
     }
-    kernels.pack_query(
-        dims.layout.format, q, weights, dims.n_heads, dims.dim, packed + i * packed_bytes);
+    kernels.pack_query(dims.layout.format, q, weights, dims.n_heads, dims.dim,
+                       packed + i * packed_bytes);
   });
 }
 
@@ -126,25 +127,14 @@ void index_and_select(const OpContext& context,
     for (size_t i = 0; i < count; ++i) {
       scratch->packed_rows[i] = scratch->packed + (first + i) * scratch->packed_bytes;
     }
-    score_keys(context,
-               dims,
-               scratch->packed_rows,
-               count,
-               cache.base,
-               cache.pages.data(),
-               n_keys,
-               scratch->scores,
-               n_keys);
+    score_keys(context, dims, scratch->packed_rows, count, cache.base, cache.pages.data(), n_keys,
+               scratch->scores, n_keys);
     context.pool->parallel_for(static_cast<int64_t>(count), [&](int64_t item, int worker) {
       const auto i = static_cast<size_t>(item);
       const float* scores = scratch->scores + i * n_keys;
       int32_t* out = lists.positions + (first + i) * lists.stride;
       const size_t n =
-          select_row(context,
-                     scores,
-                     queries.first_position + first + i + 1,
-                     rule,
-                     out,
+          select_row(context, scores, queries.first_position + first + i + 1, rule, out,
                      scratch->top_k + static_cast<size_t>(worker) * scratch->top_k_bytes);
       lists.counts[first + i] = static_cast<int32_t>(n);
       if (scores_out == nullptr) return;

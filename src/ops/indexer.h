@@ -30,11 +30,11 @@ struct IndexerDims {
 
 // Scratch of the indexer, sized once for the largest chunk and context.
 struct IndexerScratch {
-  uint8_t* packed = nullptr;      // [max_queries] packed queries
+  uint8_t* packed = nullptr;           // [max_queries] packed queries
   const void** packed_rows = nullptr;  // [max_queries] their addresses
-  float* scores = nullptr;        // [tile queries, context]
+  float* scores = nullptr;             // [tile queries, context]
   size_t n_scores = 0;
-  uint8_t* top_k = nullptr;       // [threads] scratch of the selection
+  uint8_t* top_k = nullptr;  // [threads] scratch of the selection
   size_t top_k_bytes = 0;
   size_t packed_bytes = 0;
 

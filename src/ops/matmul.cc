@@ -9,7 +9,7 @@ namespace dsa {
 
 namespace {
 
-constexpr size_t kTileRows = 64;               // rows of A in one work item
+constexpr size_t kTileRows = 64;                // rows of A in one work item
 constexpr size_t kTileWeightBytes = 128 << 10;  // weights read by one work item, at most
 constexpr size_t kTileColumnStep = 16;
 
@@ -31,8 +31,7 @@ MatmulJob make_job(const kernels::MatmulByWeight& with_f32,
                    const Activation& a,
                    size_t m,
                    const Weight& w) {
-  const bool use_bf16 =
-      a.bf16 != nullptr && (w.dtype == DType::kBF16 || w.dtype == DType::kE4M3);
+  const bool use_bf16 = a.bf16 != nullptr && (w.dtype == DType::kBF16 || w.dtype == DType::kE4M3);
   MatmulJob job;
   job.fn = pick(use_bf16 ? with_bf16 : with_f32, w.dtype);
   job.weight_dtype = w.dtype;

@@ -33,20 +33,12 @@ struct MatmulJob {
 };
 
 // C[m, n] = A[m, k] W^T, W: [n, k]
-MatmulJob matmul_nt(const OpContext& context,
-                    const Activation& a,
-                    size_t m,
-                    const Weight& w,
-                    float* c,
-                    size_t ldc);
+MatmulJob matmul_nt(
+    const OpContext& context, const Activation& a, size_t m, const Weight& w, float* c, size_t ldc);
 
 // C[m, n] = A[m, k] W, W: [k, n]
-MatmulJob matmul_nn(const OpContext& context,
-                    const Activation& a,
-                    size_t m,
-                    const Weight& w,
-                    float* c,
-                    size_t ldc);
+MatmulJob matmul_nn(
+    const OpContext& context, const Activation& a, size_t m, const Weight& w, float* c, size_t ldc);
 
 // Runs the jobs; they must not write to the same memory.
 void run_matmuls(const OpContext& context, std::span<const MatmulJob> jobs);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "common/math.h"
@@ -39,7 +40,9 @@ void plan_buffer(ScratchPlan* plan, RowBuffer* buffer, size_t n_rows, size_t ld,
   if (bf16) plan->add(&buffer->bf16, n_rows * ld);
 }
 
-Activation activation(const RowBuffer& buffer) { return {buffer.f32, buffer.bf16, buffer.ld}; }
+Activation activation(const RowBuffer& buffer) {
+  return {buffer.f32, buffer.bf16, buffer.ld};
+}
 
 // q~ = [W_UK^T q_nope ; q_rope] for `count` queries from `first` on.
 void absorb_queries(const OpContext& context,
@@ -52,15 +55,14 @@ void absorb_queries(const OpContext& context,
   jobs.reserve(dims.n_heads);
   for (size_t h = 0; h < dims.n_heads; ++h) {
     const Weight w_uk = kv_b.row_slice(h * (dims.d_nope + dims.d_v), dims.d_nope);
-    jobs.push_back(matmul_nn(
-        context, q.columns(h * dims.d_q()), count, w_uk, out.f32 + h * dims.d_row(), out.ld));
+    jobs.push_back(matmul_nn(context, q.columns(h * dims.d_q()), count, w_uk,
+                             out.f32 + h * dims.d_row(), out.ld));
   }
   run_matmuls(context, jobs);
   for_each_row(context, count, [&](size_t i) {
     for (size_t h = 0; h < dims.n_heads; ++h) {
       std::memcpy(out.row(i) + h * dims.d_row() + dims.d_latent,
-                  q.f32 + i * q.ld + h * dims.d_q() + dims.d_nope,
-                  dims.d_rope * sizeof(float));
+                  q.f32 + i * q.ld + h * dims.d_q() + dims.d_nope, dims.d_rope * sizeof(float));
     }
   });
 }
@@ -72,25 +74,20 @@ void expand_outputs(const OpContext& context,
                     size_t count,
                     const Weight& kv_b,
                     float* out) {
-  for_each_row(context, count, [&](size_t i) {
-    absorbed.round_row(context.vector(), i, 0, absorbed.ld);
-  });
+  for_each_row(context, count,
+               [&](size_t i) { absorbed.round_row(context.vector(), i, 0, absorbed.ld); });
   std::vector<MatmulJob> jobs;
   jobs.reserve(dims.n_heads);
   for (size_t h = 0; h < dims.n_heads; ++h) {
     const Weight w_uv = kv_b.row_slice(h * (dims.d_nope + dims.d_v) + dims.d_nope, dims.d_v);
-    jobs.push_back(matmul_nt(context,
-                             activation(absorbed).columns(h * dims.d_latent),
-                             count,
-                             w_uv,
-                             out + h * dims.d_v,
-                             dims.n_heads * dims.d_v));
+    jobs.push_back(matmul_nt(context, activation(absorbed).columns(h * dims.d_latent), count, w_uv,
+                             out + h * dims.d_v, dims.n_heads * dims.d_v));
   }
   run_matmuls(context, jobs);
 }
 
-// Physical rows of the lists of `count` queries from `first` on; all queries share one list when
-// nothing is left out.
+// Splits the lists of `count` queries from `first` on: rows of the cache, and rows of the step
+// itself. Queries share one list of cached rows when nothing is left out.
 void resolve_rows(const OpContext& context,
                   const MlaQueries& queries,
                   size_t first,
@@ -98,21 +95,87 @@ void resolve_rows(const OpContext& context,
                   const LatentCacheView& cache,
                   const SelectionLists& lists,
                   MlaScratch* scratch) {
+  const bool split = queries.own_rows != nullptr;
+  const size_t first_own = queries.first_position;
   if (lists.positions == nullptr) {
-    const size_t n = queries.first_position + first + count;
-    for (size_t t = 0; t < n; ++t) scratch->rows[t] = cache.row(t);
+    const size_t n = split ? first_own : first_own + first + count;
+    for (size_t t = 0; t < n; ++t)
+      scratch->rows[t] = cache.row(t);
     for (size_t i = 0; i < count; ++i) {
-      scratch->counts[i] = static_cast<int32_t>(queries.first_position + first + i + 1);
+      const size_t visible = first_own + first + i + 1;
+      scratch->counts[i] = static_cast<int32_t>(split ? first_own : visible);
+      scratch->own_counts[i] = static_cast<int32_t>(split ? visible - first_own : 0);
+      int32_t* own = scratch->own_list + i * scratch->own_stride;
+      std::iota(own, own + scratch->own_counts[i], 0);
     }
     return;
   }
   for_each_row(context, count, [&](size_t i) {
-    const int32_t* positions = lists.positions + (first + i) * lists.stride;
-    int32_t* rows = scratch->rows + i * lists.stride;
-    scratch->counts[i] = lists.counts[first + i];
-    std::transform(positions, positions + scratch->counts[i], rows, [&cache](int32_t position) {
-      return cache.row(static_cast<size_t>(position));
-    });
+    const int32_t* begin = lists.positions + (first + i) * lists.stride;
+    const int32_t* end = begin + lists.counts[first + i];
+    const int32_t* own =
+        split ? std::lower_bound(begin, end, static_cast<int32_t>(first_own)) : end;
+    scratch->counts[i] = static_cast<int32_t>(own - begin);
+    scratch->own_counts[i] = static_cast<int32_t>(end - own);
+    std::transform(begin, own, scratch->rows + i * lists.stride,
+                   [&cache](int32_t position) { return cache.row(static_cast<size_t>(position)); });
+    std::transform(
+        own, end, scratch->own_list + i * scratch->own_stride,
+        [first_own](int32_t position) { return position - static_cast<int32_t>(first_own); });
+  });
+}
+
+// Attention of `count` queries, whose rows are resolved, into scratch->absorbed_out.
+void attend_tile(const OpContext& context,
+                 const MlaDims& dims,
+                 const MlaQueries& queries,
+                 size_t count,
+                 const LatentCacheView& cache,
+                 const SelectionLists& lists,
+                 MlaScratch* scratch) {
+  const size_t part_size = dims.n_heads * dims.d_latent;
+  const bool own = queries.own_rows != nullptr;
+  const bool cached = !own || queries.first_position > 0;
+  const bool merge = own && cached;
+  const size_t n_parts = merge ? 2 : 1;
+  RowAttention attention;
+  attention.q = scratch->absorbed_q.f32;
+  attention.n_queries = count;
+  attention.n_heads = dims.n_heads;
+  attention.scale = dims.scale;
+  attention.out = merge ? scratch->part_out : scratch->absorbed_out.f32;
+  attention.out_stride = n_parts * part_size;
+  attention.lse = merge ? scratch->part_lse : scratch->lse;
+  attention.lse_stride = n_parts * dims.n_heads;
+  const auto run = [&] {
+    attend_rows(context, attention, scratch->part_out, scratch->part_lse, scratch->attend,
+                scratch->attend_bytes);
+  };
+  if (cached) {
+    attention.layout = cache.layout;
+    attention.base = cache.base;
+    attention.rows = scratch->rows;
+    attention.rows_stride = lists.positions == nullptr ? 0 : lists.stride;
+    attention.counts = scratch->counts;
+    run();
+  }
+  if (!own) return;
+  const void* own_rows = queries.own_rows;
+  attention.layout = {CacheFormat::kF32, dims.d_latent, dims.d_rope};
+  attention.base = static_cast<const uint8_t*>(own_rows);
+  attention.rows = scratch->own_list;
+  attention.rows_stride = scratch->own_stride;
+  attention.counts = scratch->own_counts;
+  if (merge) {
+    attention.out += part_size;
+    attention.lse += dims.n_heads;
+  }
+  run();
+  if (!merge) return;
+  for_each_row(context, count, [&](size_t i) {
+    context.kernels->attention->merge(
+        scratch->part_out + i * 2 * part_size, scratch->part_lse + i * 2 * dims.n_heads, 2,
+        dims.n_heads, dims.d_latent, scratch->absorbed_out.row(i), scratch->lse + i * dims.n_heads);
   });
 }
 
@@ -128,29 +191,8 @@ void absorbed_attention(const OpContext& context,
     const size_t count = std::min(kQueryTile, queries.n_queries - first);
     absorb_queries(context, dims, queries.q.from_row(first), count, kv_b, scratch->absorbed_q);
     resolve_rows(context, queries, first, count, cache, lists, scratch);
-    RowAttention attention;
-    attention.layout = cache.layout;
-    attention.base = cache.base;
-    attention.rows = scratch->rows;
-    attention.rows_stride = lists.positions == nullptr ? 0 : lists.stride;
-    attention.counts = scratch->counts;
-    attention.q = scratch->absorbed_q.f32;
-    attention.n_queries = count;
-    attention.n_heads = dims.n_heads;
-    attention.scale = dims.scale;
-    attention.out = scratch->absorbed_out.f32;
-    attention.lse = scratch->lse;
-    attend_rows(context,
-                attention,
-                scratch->part_out,
-                scratch->part_lse,
-                scratch->attend,
-                scratch->attend_bytes);
-    expand_outputs(context,
-                   dims,
-                   scratch->absorbed_out,
-                   count,
-                   kv_b,
+    attend_tile(context, dims, queries, count, cache, lists, scratch);
+    expand_outputs(context, dims, scratch->absorbed_out, count, kv_b,
                    out + first * dims.n_heads * dims.d_v);
   }
 }
@@ -169,13 +211,20 @@ void MlaScratch::plan(const OpContext& context,
   const auto n_threads = static_cast<size_t>(context.pool->n_threads());
   plan_buffer(plan, &absorbed_q, tile, dims.n_heads * dims.d_row(), false);
   plan_buffer(plan, &absorbed_out, tile, dims.n_heads * dims.d_latent, bf16);
-  plan->add(&part_out, kMaxAttentionParts * dims.n_heads * dims.d_latent);
-  plan->add(&part_lse, kMaxAttentionParts * dims.n_heads);
+  const size_t n_parts = std::max(kMaxAttentionParts, 2 * tile);
+  plan->add(&part_out, n_parts * dims.n_heads * dims.d_latent);
+  plan->add(&part_lse, n_parts * dims.n_heads);
   plan->add(&lse, tile * dims.n_heads);
   plan->add(&rows, std::max(tile * max_selected, max_context));
   plan->add(&counts, tile);
-  attend_bytes = round_up<size_t>(
-      context.kernels->attention->attend_scratch_bytes(layout, dims.n_heads), 64);
+  own_stride = max_queries;
+  plan->add(&own_list, tile * own_stride);
+  plan->add(&own_counts, tile);
+  const kernels::AttentionKernels& kernels = *context.kernels->attention;
+  const LatentLayout own_layout = {CacheFormat::kF32, dims.d_latent, dims.d_rope};
+  attend_bytes = round_up<size_t>(std::max(kernels.attend_scratch_bytes(layout, dims.n_heads),
+                                           kernels.attend_scratch_bytes(own_layout, dims.n_heads)),
+                                  64);
   plan->add(&attend, n_threads * attend_bytes);
   plan_buffer(plan, &latents, kLatentTile, dims.d_row(), bf16);
   expanded_bytes = expanded_scratch_bytes(dims, max_queries);

@@ -39,23 +39,30 @@ struct MlaQueries {
   Activation q;  // [n_queries, n_heads, d_nope + d_rope] after RoPE, ld = n_heads * d_q
   size_t n_queries = 0;
   size_t first_position = 0;  // query i stands at first_position + i
+  // The step's own rows, [n_queries, d_latent + d_rope] f32: the latent as the cache gives it back,
+  // the rope key as computed, before a cache format rounds it. A step of several queries reads its
+  // own tokens from here, as DeepSeek's reference does; null: everything is read from the cache.
+  const float* own_rows = nullptr;
 };
 
 // Scratch of both forms, sized once.
 struct MlaScratch {
-  RowBuffer absorbed_q;   // [tile, n_heads * d_row]
-  RowBuffer absorbed_out;  // [tile, n_heads * d_latent]
-  float* part_out = nullptr;  // [parts, n_heads, d_latent]
+  RowBuffer absorbed_q;       // [tile, n_heads * d_row]
+  RowBuffer absorbed_out;     // [tile, n_heads * d_latent]
+  float* part_out = nullptr;  // [kMaxAttentionParts, n_heads, d_latent] or [tile, 2, ...]
   float* part_lse = nullptr;
-  float* lse = nullptr;         // [tile, n_heads]
-  int32_t* rows = nullptr;      // [tile, max_selected] or [max_context]
-  int32_t* counts = nullptr;    // [tile]
-  uint8_t* attend = nullptr;    // [threads]
+  float* lse = nullptr;           // [tile, n_heads]
+  int32_t* rows = nullptr;        // [tile, max_selected] or [max_context]
+  int32_t* counts = nullptr;      // [tile]
+  int32_t* own_list = nullptr;    // [tile, max_queries] rows of the step itself
+  int32_t* own_counts = nullptr;  // [tile]
+  size_t own_stride = 0;
+  uint8_t* attend = nullptr;  // [threads]
   size_t attend_bytes = 0;
   RowBuffer latents;            // [kLatentTile, d_row]
   uint8_t* expanded = nullptr;  // [threads] keys, values, scores of one head's tile
   size_t expanded_bytes = 0;
-  float* row_max = nullptr;   // [n_heads, max_queries]
+  float* row_max = nullptr;  // [n_heads, max_queries]
   float* row_sum = nullptr;
   uint64_t* visible = nullptr;  // [max_queries, visible_words] selected positions as bits
   size_t visible_words = 0;     // enough for every context in which the expanded form can win
@@ -94,8 +101,10 @@ struct RowAttention {
   size_t n_queries = 0;
   size_t n_heads = 0;
   float scale = 0;
-  float* out = nullptr;  // [n_queries, n_heads, d_latent]
-  float* lse = nullptr;  // [n_queries, n_heads]
+  float* out = nullptr;   // [n_queries, n_heads, d_latent]
+  size_t out_stride = 0;  // elements from one query to the next
+  float* lse = nullptr;   // [n_queries, n_heads]
+  size_t lse_stride = 0;
 };
 
 inline constexpr size_t kMaxAttentionParts = 8;

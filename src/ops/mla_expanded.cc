@@ -47,9 +47,9 @@ struct HeadWork {
   const MlaQueries* queries;
   const Weight* kv_b;
   const MlaScratch* scratch;
-  size_t n_tokens;       // keys in the latent tile
-  size_t first_token;    // position of its first
-  bool masked;           // scratch->visible holds selections
+  size_t n_tokens;     // keys in the latent tile
+  size_t first_token;  // position of its first
+  bool masked;         // scratch->visible holds selections
   float* out;
 };
 
@@ -64,31 +64,23 @@ Weight as_weight(const RowBuffer& buffer, size_t n_rows, bool bf16) {
   return weight;
 }
 
-void run(const MatmulJob& job) { job.fn(job.args); }
+void run(const MatmulJob& job) {
+  job.fn(job.args);
+}
 
 // keys = [W_UK latent ; rope], values = W_UV latent for n keys of the latent tile from `first` on.
 void expand_head(const HeadWork& work, size_t head, size_t first, size_t n, HeadTile* tile) {
   const MlaDims& dims = *work.dims;
   const RowBuffer& latents = work.scratch->latents;
   const kernels::VectorKernels& vector = work.context->vector();
-  const Activation rows =
-      Activation{latents.f32, latents.bf16, latents.ld}.from_row(first);
+  const Activation rows = Activation{latents.f32, latents.bf16, latents.ld}.from_row(first);
   const size_t row = head * (dims.d_nope + dims.d_v);
-  run(matmul_nt(*work.context,
-                rows,
-                n,
-                work.kv_b->row_slice(row, dims.d_nope),
-                tile->keys.f32,
+  run(matmul_nt(*work.context, rows, n, work.kv_b->row_slice(row, dims.d_nope), tile->keys.f32,
                 tile->keys.ld));
-  run(matmul_nt(*work.context,
-                rows,
-                n,
-                work.kv_b->row_slice(row + dims.d_nope, dims.d_v),
-                tile->values.f32,
-                tile->values.ld));
+  run(matmul_nt(*work.context, rows, n, work.kv_b->row_slice(row + dims.d_nope, dims.d_v),
+                tile->values.f32, tile->values.ld));
   for (size_t j = 0; j < n; ++j) {
-    std::memcpy(tile->keys.row(j) + dims.d_nope,
-                latents.row(first + j) + dims.d_latent,
+    std::memcpy(tile->keys.row(j) + dims.d_nope, latents.row(first + j) + dims.d_latent,
                 dims.d_rope * sizeof(float));
     if (latents.bf16 == nullptr) continue;
     tile->keys.round_row(vector, j, 0, dims.d_q());
@@ -103,21 +95,15 @@ void attend_tile(const HeadWork& work, size_t head, size_t first, size_t n, Head
   const bool bf16 = queries.q.bf16 != nullptr;
   const size_t position = work.first_token + first;  // of the tile's first key
   // Earlier queries see none of these keys.
-  const size_t begin =
-      position > queries.first_position ? position - queries.first_position : 0;
+  const size_t begin = position > queries.first_position ? position - queries.first_position : 0;
   if (begin >= queries.n_queries) return;
   const size_t m = queries.n_queries - begin;
   expand_head(work, head, first, n, tile);
   const Activation q = queries.q.from_row(begin).columns(head * dims.d_q());
-  run(matmul_nt(*work.context,
-                q,
-                m,
-                as_weight(tile->keys, n, bf16),
-                tile->scores.f32,
+  run(matmul_nt(*work.context, q, m, as_weight(tile->keys, n, bf16), tile->scores.f32,
                 tile->scores.ld));
   for (size_t i = 0; i < m; ++i) {
-    tile->limits[i] =
-        static_cast<int32_t>(queries.first_position + begin + i + 1 - position);
+    tile->limits[i] = static_cast<int32_t>(queries.first_position + begin + i + 1 - position);
   }
   const size_t ld_out = dims.n_heads * dims.d_v;
   kernels::OnlineSoftmaxArgs softmax;
@@ -139,11 +125,12 @@ void attend_tile(const HeadWork& work, size_t head, size_t first, size_t n, Head
   work.context->kernels->attention->online_softmax(softmax);
   Activation p = {tile->scores.f32, nullptr, tile->scores.ld};
   if (bf16) {
-    for (size_t i = 0; i < m; ++i) tile->scores.round_row(work.context->vector(), i, 0, n);
+    for (size_t i = 0; i < m; ++i)
+      tile->scores.round_row(work.context->vector(), i, 0, n);
     p.bf16 = tile->scores.bf16;
   }
-  MatmulJob job = matmul_nn(
-      *work.context, p, m, as_weight(tile->values, n, bf16), softmax.acc, ld_out);
+  MatmulJob job =
+      matmul_nn(*work.context, p, m, as_weight(tile->values, n, bf16), softmax.acc, ld_out);
   job.args.accumulate = true;
   run(job);
 }
@@ -169,14 +156,18 @@ size_t first_visible(const SelectionLists& lists, size_t n_queries) {
   return static_cast<size_t>(first) / 64 * 64;
 }
 
-void load_latents(const OpContext& context,
-                  const LatentCacheView& cache,
-                  size_t first,
-                  size_t n,
-                  const RowBuffer& latents) {
-  for_each_row(context, n, [&](size_t j) {
-    load_latent_row(
-        context.vector(), cache.layout, cache.row_address(first + j), latents.row(j));
+void load_latents(const HeadWork& work, const LatentCacheView& cache) {
+  const OpContext& context = *work.context;
+  const MlaQueries& queries = *work.queries;
+  const RowBuffer& latents = work.scratch->latents;
+  for_each_row(context, work.n_tokens, [&](size_t j) {
+    const size_t token = work.first_token + j;
+    if (queries.own_rows != nullptr && token >= queries.first_position) {
+      std::memcpy(latents.row(j), queries.own_rows + (token - queries.first_position) * latents.ld,
+                  latents.ld * sizeof(float));
+    } else {
+      load_latent_row(context.vector(), cache.layout, cache.row_address(token), latents.row(j));
+    }
     latents.round_row(context.vector(), j, 0, latents.ld);
   });
 }
@@ -190,7 +181,8 @@ void normalise(const HeadWork& work) {
       const float sum = work.scratch->row_sum[h * n_queries + i];
       float* out = work.out + (i * dims.n_heads + h) * dims.d_v;
       if (sum == 0.0F) continue;
-      for (size_t d = 0; d < dims.d_v; ++d) out[d] /= sum;
+      for (size_t d = 0; d < dims.d_v; ++d)
+        out[d] /= sum;
     }
   });
 }
@@ -211,31 +203,26 @@ void expanded_attention(const OpContext& context,
                         float* out) {
   const size_t n_queries = queries.n_queries;
   const size_t context_length = queries.first_position + n_queries;
-  HeadWork work = {
-      &context, &dims, &queries, &kv_b, scratch, 0, 0, lists.positions != nullptr, out};
+  HeadWork work = {&context, &dims, &queries, &kv_b, scratch, 0, 0, lists.positions != nullptr,
+                   out};
   if (work.masked) set_visible(lists, n_queries, scratch);
   std::fill_n(out, n_queries * dims.n_heads * dims.d_v, 0.0F);
   std::fill_n(scratch->row_sum, dims.n_heads * n_queries, 0.0F);
-  std::fill_n(
-      scratch->row_max, dims.n_heads * n_queries, -std::numeric_limits<float>::infinity());
+  std::fill_n(scratch->row_max, dims.n_heads * n_queries, -std::numeric_limits<float>::infinity());
   for (size_t first = first_visible(lists, n_queries); first < context_length;
        first += kLatentTile) {
     work.first_token = first;
     work.n_tokens = std::min(kLatentTile, context_length - first);
-    load_latents(context, cache, first, work.n_tokens, scratch->latents);
+    load_latents(work, cache);
     context.pool->parallel_for(
         static_cast<int64_t>(dims.n_heads), [&work, &dims, n_queries](int64_t head, int worker) {
           HeadTile tile;
           const MlaScratch& scratch_ = *work.scratch;
-          tile.place(dims,
-                     n_queries,
+          tile.place(dims, n_queries,
                      scratch_.expanded + static_cast<size_t>(worker) * scratch_.expanded_bytes);
           for (size_t key = 0; key < work.n_tokens; key += kKeyTile) {
-            attend_tile(work,
-                        static_cast<size_t>(head),
-                        key,
-                        std::min(kKeyTile, work.n_tokens - key),
-                        &tile);
+            attend_tile(work, static_cast<size_t>(head), key,
+                        std::min(kKeyTile, work.n_tokens - key), &tile);
           }
         });
   }

@@ -63,15 +63,15 @@ struct MoeWeights {
 };
 
 struct MoeScratch {
-  float* logits = nullptr;      // [max_tokens, n_experts]
-  int32_t* experts = nullptr;   // [max_tokens, n_chosen]
-  float* weights = nullptr;     // [max_tokens, n_chosen]
-  int32_t* order = nullptr;     // [max_tokens * n_chosen] (token, slot) pairs, expert by expert
-  int32_t* starts = nullptr;    // [n_experts + 1] first entry of each expert in `order`
-  RowBuffer gathered;           // [capacity, hidden] inputs, expert by expert
-  float* outputs = nullptr;     // [capacity, hidden]
-  MlpScratch inner;             // [capacity, moe inner]
-  size_t capacity = 0;          // routed rows processed at a time; at least max_tokens
+  float* logits = nullptr;     // [max_tokens, n_experts]
+  int32_t* experts = nullptr;  // [max_tokens, n_chosen]
+  float* weights = nullptr;    // [max_tokens, n_chosen]
+  int32_t* order = nullptr;    // [max_tokens * n_chosen] (token, slot) pairs, expert by expert
+  int32_t* starts = nullptr;   // [n_experts + 1] first entry of each expert in `order`
+  RowBuffer gathered;          // [capacity, hidden] inputs, expert by expert
+  float* outputs = nullptr;    // [capacity, hidden]
+  MlpScratch inner;            // [capacity, moe inner]
+  size_t capacity = 0;         // routed rows processed at a time; at least max_tokens
 
   void plan(const RouterConfig& config,
             size_t hidden,

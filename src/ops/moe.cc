@@ -51,7 +51,8 @@ void keep_best_groups(const RouterConfig& config, std::vector<float>* choice) {
     scores[best] = kLowest;
   }
   for (size_t g = 0; g < config.n_groups; ++g) {
-    if (!kept[g]) std::fill_n(choice->begin() + static_cast<std::ptrdiff_t>(g * size), size, kLowest);
+    if (!kept[g])
+      std::fill_n(choice->begin() + static_cast<std::ptrdiff_t>(g * size), size, kLowest);
   }
 }
 
@@ -82,7 +83,8 @@ void route(const RouterConfig& config, const float* logits, int32_t* experts, fl
     sum += weights[i];
   }
   const float factor = config.normalise ? config.scaling / (sum + 1e-20F) : config.scaling;
-  for (size_t i = 0; i < config.n_chosen; ++i) weights[i] *= factor;
+  for (size_t i = 0; i < config.n_chosen; ++i)
+    weights[i] *= factor;
 }
 
 namespace {
@@ -92,8 +94,10 @@ void sort_by_expert(const MoeWeights& weights, size_t m, const MoeScratch& scrat
   const size_t n_chosen = weights.config.n_chosen;
   const size_t n_experts = weights.config.n_experts;
   std::fill_n(scratch.starts, n_experts + 1, 0);
-  for (size_t i = 0; i < m * n_chosen; ++i) ++scratch.starts[scratch.experts[i] + 1];
-  for (size_t e = 0; e < n_experts; ++e) scratch.starts[e + 1] += scratch.starts[e];
+  for (size_t i = 0; i < m * n_chosen; ++i)
+    ++scratch.starts[scratch.experts[i] + 1];
+  for (size_t e = 0; e < n_experts; ++e)
+    scratch.starts[e + 1] += scratch.starts[e];
   std::vector<int32_t> next(scratch.starts, scratch.starts + n_experts);
   for (size_t i = 0; i < m * n_chosen; ++i) {
     scratch.order[next[static_cast<size_t>(scratch.experts[i])]++] = static_cast<int32_t>(i);
@@ -132,8 +136,7 @@ void gather_inputs(const OpContext& context,
     const size_t token = static_cast<size_t>(scratch.order[group.first_entry + i]) / n_chosen;
     std::memcpy(gathered.row(i), x.f32 + token * x.ld, gathered.ld * sizeof(float));
     if (gathered.bf16 != nullptr) {
-      std::memcpy(gathered.bf16 + i * gathered.ld,
-                  x.bf16 + token * x.ld,
+      std::memcpy(gathered.bf16 + i * gathered.ld, x.bf16 + token * x.ld,
                   gathered.ld * sizeof(uint16_t));
     }
   });
@@ -166,19 +169,15 @@ void run_group(const OpContext& context,
   });
   run_matmuls(context, jobs);
   for_each_row(context, group.n_entries, [&](size_t i) {
-    context.vector().silu_mul(
-        inner.row(i), scratch.inner.up + i * inner.ld, inner.ld, inner.row(i));
+    context.vector().silu_mul(inner.row(i), scratch.inner.up + i * inner.ld, inner.ld,
+                              inner.row(i));
     inner.round_row(context.vector(), i, 0, inner.ld);
   });
   jobs.clear();
   const Activation activated = {inner.f32, inner.bf16, inner.ld};
   for_each_expert(group, scratch, [&](size_t e, size_t first, size_t n) {
-    jobs.push_back(matmul_nt(context,
-                             activated.from_row(first),
-                             n,
-                             weights.experts[e].down,
-                             scratch.outputs + first * inputs.ld,
-                             inputs.ld));
+    jobs.push_back(matmul_nt(context, activated.from_row(first), n, weights.experts[e].down,
+                             scratch.outputs + first * inputs.ld, inputs.ld));
   });
   run_matmuls(context, jobs);
 }
@@ -203,8 +202,7 @@ void scatter_outputs(const OpContext& context,
       if (entry < 0) continue;
       const size_t hidden = scratch.gathered.ld;
       context.vector().add_scaled(scratch.outputs + static_cast<size_t>(entry) * hidden,
-                                  scratch.weights[token * n_chosen + slot],
-                                  hidden,
+                                  scratch.weights[token * n_chosen + slot], hidden,
                                   out + token * ld_out);
     }
   });
@@ -242,9 +240,7 @@ void mixture_of_experts(const OpContext& context,
   // The router decides on f32 activations whatever the rest computes in.
   linear(context, {x.f32, nullptr, x.ld}, m, weights.router, scratch.logits, config.n_experts);
   for_each_row(context, m, [&](size_t i) {
-    route(config,
-          scratch.logits + i * config.n_experts,
-          scratch.experts + i * config.n_chosen,
+    route(config, scratch.logits + i * config.n_experts, scratch.experts + i * config.n_chosen,
           scratch.weights + i * config.n_chosen);
   });
   sort_by_expert(weights, m, scratch);

@@ -3,8 +3,9 @@
 #include <limits>
 #include <vector>
 
-#include "common/status_macros.h"
 #include "dsa/attention.h"
+
+#include "common/status_macros.h"
 #include "ops/cache_view.h"
 #include "ops/context.h"
 #include "ops/indexer.h"
@@ -72,11 +73,11 @@ Status check_index_scores(const IndexScores& args) {
   DSA_RETURN_IF_ERROR(check_size("out", args.out.size(), product({args.n_queries, args.n_keys})));
   const int64_t n_pages = ceil_div(args.n_keys, kTokensPerPage);
   if (static_cast<int64_t>(args.pages.size()) < n_pages) {
-    return invalid_argument(
-        "pages: {} pages, want {} for {} keys", args.pages.size(), n_pages, args.n_keys);
+    return invalid_argument("pages: {} pages, want {} for {} keys", args.pages.size(), n_pages,
+                            args.n_keys);
   }
-  const auto pool_pages = static_cast<int64_t>(args.pool.size()) /
-                          index_page_bytes(args.format, args.dim);
+  const auto pool_pages =
+      static_cast<int64_t>(args.pool.size()) / index_page_bytes(args.format, args.dim);
   for (int64_t i = 0; i < n_pages; ++i) {
     const int32_t page = args.pages[static_cast<size_t>(i)];
     if (page >= 0 && page < pool_pages) continue;
@@ -90,14 +91,11 @@ Status check_sparse_attention(const SparseAttention& args) {
   DSA_RETURN_IF_ERROR(check_range("n_queries", args.n_queries, 0, kMaxCount));
   DSA_RETURN_IF_ERROR(check_range("n_rows", args.n_rows, 0, kMaxCount));
   DSA_RETURN_IF_ERROR(check_range("n_heads", args.n_heads, 1, kMaxCount));
+  DSA_RETURN_IF_ERROR(check_size("rows", args.rows.size(), product({args.n_queries, args.n_rows})));
+  DSA_RETURN_IF_ERROR(check_size(
+      "q", args.q.size(), product({args.n_queries, args.n_heads, args.d_latent + args.d_rope})));
   DSA_RETURN_IF_ERROR(
-      check_size("rows", args.rows.size(), product({args.n_queries, args.n_rows})));
-  DSA_RETURN_IF_ERROR(check_size(
-      "q",
-      args.q.size(),
-      product({args.n_queries, args.n_heads, args.d_latent + args.d_rope})));
-  DSA_RETURN_IF_ERROR(check_size(
-      "out", args.out.size(), product({args.n_queries, args.n_heads, args.d_latent})));
+      check_size("out", args.out.size(), product({args.n_queries, args.n_heads, args.d_latent})));
   if (!args.lse.empty()) {
     DSA_RETURN_IF_ERROR(
         check_size("lse", args.lse.size(), product({args.n_queries, args.n_heads})));
@@ -165,36 +163,28 @@ Status index_scores(const IndexScores& args, ThreadPool& pool) {
   std::vector<float> weights(args.weights.begin(), args.weights.end());
   DSA_ASSIGN_OR_RETURN(const AlignedBuffer packed,
                        AlignedBuffer::allocate(n_queries * packed_bytes, "packed queries"));
-  pack_queries(
-      context, dims, {q.data(), weights.data(), n_queries, 0}, packed.data(), packed_bytes);
+  pack_queries(context, dims, {q.data(), weights.data(), n_queries, 0}, packed.data(),
+               packed_bytes);
   std::vector<const void*> rows(n_queries);
-  for (size_t i = 0; i < n_queries; ++i) rows[i] = packed.data() + i * packed_bytes;
-  score_keys(context,
-             dims,
-             rows.data(),
-             n_queries,
-             args.pool.data(),
-             args.pages.data(),
-             n_keys,
-             args.out.data(),
-             n_keys);
+  for (size_t i = 0; i < n_queries; ++i)
+    rows[i] = packed.data() + i * packed_bytes;
+  score_keys(context, dims, rows.data(), n_queries, args.pool.data(), args.pages.data(), n_keys,
+             args.out.data(), n_keys);
   return {};
 }
 
 Result<int64_t> select_top_k(std::span<const float> scores, int64_t k, std::span<int32_t> out) {
-  DSA_RETURN_IF_ERROR(
-      check_range("scores", static_cast<int64_t>(scores.size()), 0, kMaxCount));
+  DSA_RETURN_IF_ERROR(check_range("scores", static_cast<int64_t>(scores.size()), 0, kMaxCount));
   DSA_RETURN_IF_ERROR(check_range("k", k, 0, kMaxCount));
   const size_t want = std::min(scores.size(), static_cast<size_t>(k));
   if (out.size() < want) {
     return invalid_argument("out: {} elements, want at least {}", out.size(), want);
   }
   DSA_ASSIGN_OR_RETURN(const kernels::KernelTable* table, select_kernels());
-  DSA_ASSIGN_OR_RETURN(
-      const AlignedBuffer scratch,
-      AlignedBuffer::allocate(
-          table->indexer->top_k_scratch_bytes(scores.size(), static_cast<size_t>(k)),
-          "scratch of the selection"));
+  DSA_ASSIGN_OR_RETURN(const AlignedBuffer scratch,
+                       AlignedBuffer::allocate(table->indexer->top_k_scratch_bytes(
+                                                   scores.size(), static_cast<size_t>(k)),
+                                               "scratch of the selection"));
   return static_cast<int64_t>(table->indexer->top_k(
       scores.data(), scores.size(), static_cast<size_t>(k), out.data(), scratch.data()));
 }
@@ -219,12 +209,14 @@ Status sparse_attention(const SparseAttention& args, ThreadPool& pool) {
   attention.n_heads = n_heads;
   attention.scale = args.scale;
   attention.out = args.out.data();
+  attention.out_stride = n_heads * attention.layout.d_latent;
+  attention.lse_stride = n_heads;
   attention.lse = args.lse.empty() ? lse.data() : args.lse.data();
   float* part_out = nullptr;
   float* part_lse = nullptr;
   uint8_t* attend = nullptr;
-  const size_t attend_bytes = round_up<size_t>(
-      table->attention->attend_scratch_bytes(attention.layout, n_heads), 64);
+  const size_t attend_bytes =
+      round_up<size_t>(table->attention->attend_scratch_bytes(attention.layout, n_heads), 64);
   ScratchPlan plan;
   plan.add(&part_out, kMaxAttentionParts * n_heads * attention.layout.d_latent);
   plan.add(&part_lse, kMaxAttentionParts * n_heads);

@@ -16,7 +16,8 @@ void for_each_row(const OpContext& context, size_t n_rows, const Fn& fn) {
   context.pool->parallel_for(static_cast<int64_t>(n_items), [&](int64_t item, int) {
     const size_t begin = static_cast<size_t>(item) * kRowsPerItem;
     const size_t end = begin + kRowsPerItem < n_rows ? begin + kRowsPerItem : n_rows;
-    for (size_t row = begin; row < end; ++row) fn(row);
+    for (size_t row = begin; row < end; ++row)
+      fn(row);
   });
 }
 

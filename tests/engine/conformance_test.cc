@@ -1,0 +1,145 @@
+// The forward pass against outputs of DeepSeek's reference code (tiny-v32-yarn) and of an
+// independent implementation it agrees with (baby-v32).
+#include <gmock/gmock.h>
+
+#include "tests/engine/replay.h"
+
+namespace dsa {
+namespace {
+
+struct Case {
+  std::string tier;
+  int n_threads;
+  int64_t chunk;
+};
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.tier << " threads=" << c.n_threads << " chunk=" << c.chunk;
+}
+
+constexpr double kLogitBound = 5e-4;      // all in f32
+constexpr double kFp8MedianBound = 0.02;  // rounding flips may change selections
+constexpr double kFp8SameSelections = 0.85;
+
+struct Checkpoint {
+  std::string dir;
+  size_t n_prefill;
+};
+
+Checkpoint tiny() {
+  return {DSA_SOURCE_DIR "/../shared/conformance/tiny-v32-yarn", 112};
+}
+Checkpoint baby() {
+  return {DSA_SOURCE_DIR "/models/baby-v32", 448};
+}
+
+EngineOptions options(CacheFormat format, int n_threads, int64_t chunk) {
+  EngineOptions result;
+  result.kv_cache = format;
+  result.index_cache = format;
+  result.cache_tokens = 512;
+  result.n_threads = n_threads;
+  result.max_batch_tokens = chunk;
+  return result;
+}
+
+bool is_there(const Checkpoint& checkpoint) {
+  return std::filesystem::exists(checkpoint.dir);
+}
+
+bool can_run(const std::string& tier) {
+  const std::vector<std::string> runnable = cpu_info().runnable;
+  return std::find(runnable.begin(), runnable.end(), tier) != runnable.end();
+}
+
+class Conformance : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (!can_run(GetParam().tier)) GTEST_SKIP() << "this CPU cannot run " << GetParam().tier;
+  }
+
+  static void expect_f32_match(const Checkpoint& checkpoint) {
+    if (!is_there(checkpoint)) GTEST_SKIP() << checkpoint.dir << " is not there";
+    const ForcedTier tier(GetParam().tier);
+    const auto model = open_model(checkpoint.dir);
+    ASSERT_NE(model, nullptr);
+    const Expected want =
+        read_expected(checkpoint.dir + "/expected_fp32.safetensors", model->config().n_layers);
+    const Replay got =
+        replay(model, options(CacheFormat::kF32, GetParam().n_threads, GetParam().chunk),
+               want.tokens, checkpoint.n_prefill);
+    EXPECT_THAT(differences(got.logits, want.logits), testing::Each(testing::Le(kLogitBound)));
+    EXPECT_EQ(same_selections(got, want), 1.0);
+  }
+};
+
+TEST_P(Conformance, TinyModelInF32GivesTheReferenceLogitsAndSelections) {
+  expect_f32_match(tiny());
+}
+
+TEST_P(Conformance, TrainedModelInF32GivesTheReferenceLogitsAndSelections) {
+  expect_f32_match(baby());
+}
+
+TEST_P(Conformance, TinyModelWithFp8CachesStaysNearTheReference) {
+  const Checkpoint checkpoint = tiny();
+  if (!is_there(checkpoint)) GTEST_SKIP() << checkpoint.dir << " is not there";
+  const ForcedTier tier(GetParam().tier);
+  const auto model = open_model(checkpoint.dir);
+  ASSERT_NE(model, nullptr);
+  const Expected want =
+      read_expected(checkpoint.dir + "/expected_fp8.safetensors", model->config().n_layers);
+  const Replay got =
+      replay(model, options(CacheFormat::kFp8, GetParam().n_threads, GetParam().chunk), want.tokens,
+             checkpoint.n_prefill);
+  std::vector<double> difference = differences(got.logits, want.logits);
+  const auto middle = difference.begin() + static_cast<std::ptrdiff_t>(difference.size() / 2);
+  std::nth_element(difference.begin(), middle, difference.end());
+  RecordProperty("median", std::to_string(*middle));
+  EXPECT_LE(*middle, kFp8MedianBound);
+  EXPECT_GE(same_selections(got, want), kFp8SameSelections);
+}
+
+INSTANTIATE_TEST_SUITE_P(,
+                         Conformance,
+                         testing::Values(Case{"scalar", 2, 64},
+                                         Case{"avx2", 1, 7},
+                                         Case{"avx2", 2, 64},
+                                         Case{"avx512", 2, 1},
+                                         Case{"avx512", 1, 7},
+                                         Case{"avx512", 2, 64},
+                                         Case{"avx512", 1, 448}),
+                         [](const auto& param) {
+                           return param.param.tier + "_threads" +
+                                  std::to_string(param.param.n_threads) + "_chunk" +
+                                  std::to_string(param.param.chunk);
+                         });
+
+class BitIdentity : public testing::TestWithParam<CacheFormat> {};
+
+TEST_P(BitIdentity, OneThreadAndTwoGiveTheSameBits) {
+  for (const std::string& name : cpu_info().runnable) {
+    const ForcedTier tier(name);
+    const auto model = open_model(baby().dir);
+    ASSERT_NE(model, nullptr);
+    std::vector<int32_t> tokens =
+        read_expected(baby().dir + "/expected_fp32.safetensors", 0).tokens;
+    tokens.resize(160);
+    const Replay one = replay(model, options(GetParam(), 1, 64), tokens, 144);
+    const Replay two = replay(model, options(GetParam(), 2, 64), tokens, 144);
+    const Replay three = replay(model, options(GetParam(), 3, 64), tokens, 144);
+    EXPECT_EQ(one.logits, two.logits) << name;
+    EXPECT_EQ(one.logits, three.logits) << name;
+    EXPECT_EQ(one.selected, two.selected) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(,
+                         BitIdentity,
+                         testing::Values(CacheFormat::kFp8, CacheFormat::kBF16, CacheFormat::kF32),
+                         [](const auto& param) {
+                           return std::string(cache_format_name(param.param));
+                         });
+
+}  // namespace
+}  // namespace dsa
