@@ -1,1 +1,22 @@
-# Tests that run the built programs end to end.
+# Tests that run the built programs end to end, on the model in models/ (python3, its library only).
+#   dsa_system_test(<name> [SCRIPT name] [ARGS arg...])
+function(dsa_system_test name)
+  cmake_parse_arguments(ARG "" "SCRIPT" "ARGS" ${ARGN})
+  if(NOT ARG_SCRIPT)
+    set(ARG_SCRIPT ${name})
+  endif()
+  add_test(NAME system.${name}
+    COMMAND python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/system/${ARG_SCRIPT}_test.py ${ARG_ARGS})
+  set_tests_properties(system.${name} PROPERTIES LABELS system TIMEOUT 900 SKIP_RETURN_CODE 77
+    ENVIRONMENT "DSA_PROGRAM=$<TARGET_FILE:dsa_cli>;DSA_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
+endfunction()
+
+foreach(name command_line run chat inspect tokenize verify interrupt)
+  dsa_system_test(${name})
+endforeach()
+foreach(tier scalar avx2 avx512)
+  dsa_system_test(logits_${tier} SCRIPT logits ARGS ${tier})
+endforeach()
+if(NOT DSA_SANITIZE)  # 190,000 tokens: minutes in an instrumented build
+  dsa_system_test(perplexity)
+endif()

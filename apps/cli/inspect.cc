@@ -286,7 +286,6 @@ Status inspect(const InspectOptions& options) {
 Action add_inspect(CLI::App& app) {
   auto options = std::make_shared<InspectOptions>();
   app.add_option("PATH", options->path, "Checkpoint directory, or one safetensors file")
-      ->type_name("")
       ->required();
   app.add_flag("--tensors", options->tensors, "List every tensor, not kinds of tensors");
   app.add_option("--ctx", options->ctx,

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "cli/command.h"
+#include "cli/help.h"
 #include "cli/interrupt.h"
 #include "cli/io.h"
 
@@ -63,13 +64,15 @@ int report_usage(const std::string& who, const CLI::App& app, const CLI::ParseEr
 int main(int argc, char** argv) {
   cli::install_signal_handlers();
   CLI::App app("DeepSeek Sparse Attention on CPUs.", "dsa");
-  app.set_version_flag("--version", "dsa " DSA_VERSION);
+  app.formatter(cli::make_help_formatter());
+  app.set_help_flag("-h,--help", "Show this help");
+  app.set_version_flag("--version", "dsa " DSA_VERSION, "Show the version");
   app.require_subcommand(1);
   app.footer(kFooter);
-  app.get_formatter()->column_width(34);
   std::map<const CLI::App*, cli::Action> actions;
   for (const Command& command : kCommands) {
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    sub->group("Commands");
     actions[sub] = command.add(*sub);
   }
   const auto who = [&app] {

@@ -12,6 +12,8 @@
 namespace cli {
 namespace {
 
+constexpr const char* kGroup = "Computation";
+
 using dsa::AttentionMode;
 using dsa::CacheFormat;
 
@@ -29,7 +31,8 @@ void add_format_option(CLI::App& app,
   app.add_option_function<std::string>(
          name, [name, &format](const std::string& text) { format = parse_format(name, text); },
          fmt::format("{} (default {})", what, cache_format_name(format)))
-      ->type_name("fp8|bf16|f32");
+      ->type_name("fp8|bf16|f32")
+      ->group(kGroup);
 }
 
 void parse_attention(const std::string& text, ModelOptions& options) {
@@ -74,28 +77,34 @@ void add_cache_options(CLI::App& app, CacheFormat& kv_cache, CacheFormat& index_
 void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("-t,--threads", options.n_threads, "Threads (default: every hardware thread)")
       ->type_name("N")
-      ->check(at_least(1));
+      ->check(at_least(1))
+      ->group(kGroup);
   app.add_option("--chunk", options.chunk,
                  fmt::format("Tokens of the prompt per forward pass (default {})", options.chunk))
       ->type_name("N")
-      ->check(at_least(1));
+      ->check(at_least(1))
+      ->group(kGroup);
   add_cache_options(app, options.kv_cache, options.index_cache);
   app.add_option_function<std::string>(
          "--attention", [&options](const std::string& text) { parse_attention(text, options); },
          "What a query attends to: the selected tokens, all, or the N most recent (default dsa)")
-      ->type_name("dsa|dense|window:N");
+      ->type_name("dsa|dense|window:N")
+      ->group(kGroup);
   app.add_option("--top-k-tokens", options.top_k,
                  "Tokens selected per query (default: the checkpoint's index_topk)")
       ->type_name("K")
-      ->check(at_least(1));
+      ->check(at_least(1))
+      ->group(kGroup);
   app.add_option("--keep-first", options.keep_first,
                  "Always select the first N tokens, inside the budget (default 0)")
       ->type_name("N")
-      ->check(at_least(0));
+      ->check(at_least(0))
+      ->group(kGroup);
   app.add_option("--keep-recent", options.keep_recent,
                  "Always select the N most recent tokens, inside the budget (default 0)")
       ->type_name("N")
-      ->check(at_least(0));
+      ->check(at_least(0))
+      ->group(kGroup);
 }
 
 void add_json_option(CLI::App& app, bool& json) {

@@ -33,7 +33,7 @@ constexpr const char* kFooter =
     "Examples:\n"
     "  dsa run -m models/baby-v32 -p \"In the beginning\" -n 64\n"
     "  dsa run -m models/baby-v32 -f prompt.txt --temperature 0 --explain 5\n"
-    "  head -c 20000 book.txt | dsa run -m models/baby-v32 --ctx 8192 --json\n"
+    "  head -c 3000 book.txt | dsa run -m models/baby-v32 --json\n"
     "  dsa run -m DIR --chat --system \"Be brief.\" --thinking";
 
 void add_sampling_options(CLI::App& app, SamplingOptions& sampling) {

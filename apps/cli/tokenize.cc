@@ -175,8 +175,8 @@ Status tokenize(const TokenizeOptions& options) {
 
 Action add_tokenize(CLI::App& app) {
   auto options = std::make_shared<TokenizeOptions>();
-  app.add_option("-m,--model,DIR", options->dir, "Directory with a tokenizer.json")
-      ->type_name("DIR");
+  auto* dir = app.add_option("DIR", options->dir, "Directory with a tokenizer.json");
+  app.add_option("-m,--model", options->dir, "The same")->type_name("DIR")->excludes(dir);
   auto* prompt = app.add_option("-p,--prompt", options->prompt, "Text")->type_name("TEXT");
   auto* file = app.add_option("-f,--file", options->file,
                               "File with text; -: standard input, the default when that is not a "
