@@ -35,7 +35,7 @@ float penalized(float logit, float penalty) {
   return logit > 0 ? logit / penalty : logit * penalty;
 }
 
-// splitmix64, by Vigna (public domain algorithm); 53 bits give a double in [0, 1).
+// splitmix64; the upper 53 bits give a double in [0, 1).
 double next_uniform(uint64_t& state) {
   state += 0x9E3779B97F4A7C15U;
   uint64_t z = state;

@@ -71,7 +71,10 @@ Result<ChatMessage> read_message(const Field& message) {
   DSA_RETURN_IF_ERROR(expect(message, JsonKind::kObject));
   ChatMessage result;
   DSA_ASSIGN_OR_RETURN(result.role, required_string(message.member("role")));
-  DSA_ASSIGN_OR_RETURN(result.content, optional_string(message.member("content")));
+  const bool speaks = result.role == "user" || result.role == "tool";
+  const Field content = message.member("content");
+  DSA_ASSIGN_OR_RETURN(result.content,
+                       speaks ? required_string(content) : optional_string(content));
   DSA_ASSIGN_OR_RETURN(result.reasoning, optional_string(message.member("reasoning_content")));
   DSA_ASSIGN_OR_RETURN(result.tool_calls, read_tool_calls(message.member("tool_calls")));
   const Field tools = message.member("tools");

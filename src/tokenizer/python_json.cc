@@ -47,6 +47,7 @@ class TreeBuilder {
   }
   bool parse_error(std::size_t, const std::string&, const Json::exception& failure) {
     error_ = failure.what();
+    error_.erase(0, error_.find("] ") + 2);  // the name of the exception
     return false;
   }
 

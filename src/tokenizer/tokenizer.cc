@@ -151,13 +151,13 @@ Result<Tokenizer> Tokenizer::parse(std::string_view json, std::string_view name)
   const JsonField root(std::string(name), document);
   DSA_RETURN_IF_ERROR(check_supported(root));
   DSA_ASSIGN_OR_RETURN(const JsonField model, root.get("model"));
-  DSA_ASSIGN_OR_RETURN(const bool byte_fallback, model.bool_or("byte_fallback", false));
   DSA_ASSIGN_OR_RETURN(const bool ignore_merges, model.bool_or("ignore_merges", false));
   DSA_ASSIGN_OR_RETURN(Vocabulary vocabulary, read_vocabulary(root));
-  DSA_ASSIGN_OR_RETURN(Bpe bpe, read_bpe(model, vocabulary, byte_fallback));
+  DSA_ASSIGN_OR_RETURN(MergeTable merges, read_merges(root, vocabulary));
   DSA_ASSIGN_OR_RETURN(std::vector<PreTokenizerStage> stages, read_pre_tokenizer(root));
   DSA_ASSIGN_OR_RETURN(AffixIds affixes, read_post_processor(root, vocabulary.texts.size()));
 
+  Bpe bpe(vocabulary.byte_ids, std::move(merges));
   AddedTokens added(std::move(vocabulary.added));
   AddedTokens added_normalized(std::move(vocabulary.added_normalized));
   return Tokenizer(std::unique_ptr<Impl>(new Impl{std::move(vocabulary),

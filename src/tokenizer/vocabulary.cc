@@ -24,11 +24,12 @@ class Builder {
 
   Status add_spelled(const JsonField& vocab, std::string_view spelling, element value);
   Status add_token(const JsonField& field);
-  Result<Vocabulary> finish(const JsonField& root);
+  Result<Vocabulary> finish(const JsonField& root, bool byte_fallback);
 
  private:
   Result<std::size_t> read_id(const JsonField& field) const;
   bool index_text(int32_t id);
+  void find_bytes(bool byte_fallback);
   int32_t id_of_spelling(std::string_view spelling) const;
   Status check_flags(const JsonField& field) const;
   Status check_id(const JsonField& content_field,
@@ -140,7 +141,20 @@ Status Builder::add_token(const JsonField& field) {
   return Status();
 }
 
-Result<Vocabulary> Builder::finish(const JsonField& root) {
+void Builder::find_bytes(bool byte_fallback) {
+  for (std::size_t byte = 0; byte < 256; ++byte) {
+    const std::string text(1, static_cast<char>(byte));
+    int32_t id = vocabulary_.find(text);
+    if (id < 0 && byte_fallback) {
+      id = vocabulary_.find(fmt::format("<0x{:02X}>", byte));
+      if (id >= 0) vocabulary_.texts[static_cast<std::size_t>(id)] = text;
+      if (id >= 0) vocabulary_.named.emplace(text, id);
+    }
+    vocabulary_.byte_ids[byte] = id;
+  }
+}
+
+Result<Vocabulary> Builder::finish(const JsonField& root, bool byte_fallback) {
   std::size_t n = taken_.size();
   while (n > 0 && !taken_[n - 1])
     --n;
@@ -151,6 +165,7 @@ Result<Vocabulary> Builder::finish(const JsonField& root) {
   if (n == 0) return corruption("{}: model.vocab: no tokens, want some", root.path());
   vocabulary_.texts.resize(n);
   vocabulary_.special.resize(n);
+  find_bytes(byte_fallback);
   return std::move(vocabulary_);
 }
 
@@ -199,20 +214,11 @@ Result<int32_t> MergeReader::id_of(std::string_view spelling, std::size_t rank, 
       .corrupt(fmt::format("\"{}\" to be in model.vocab, byte by byte", spelling));
 }
 
-std::array<int32_t, 256> read_byte_ids(const Vocabulary& vocabulary, bool byte_fallback) {
-  std::array<int32_t, 256> ids{};
-  for (std::size_t byte = 0; byte < ids.size(); ++byte) {
-    ids[byte] = vocabulary.find(std::string(1, static_cast<char>(byte)));
-    if (ids[byte] < 0 && byte_fallback)
-      ids[byte] = vocabulary.find(fmt::format("<0x{:02X}>", byte));
-  }
-  return ids;
-}
-
 }  // namespace
 
 Result<Vocabulary> read_vocabulary(const JsonField& root) {
   DSA_ASSIGN_OR_RETURN(const JsonField model, root.get("model"));
+  DSA_ASSIGN_OR_RETURN(const bool byte_fallback, model.bool_or("byte_fallback", false));
   DSA_ASSIGN_OR_RETURN(const JsonField vocab, model.get("vocab"));
   DSA_ASSIGN_OR_RETURN(const object tokens, vocab.object());
   DSA_ASSIGN_OR_RETURN(const std::optional<JsonField> added, root.find("added_tokens"));
@@ -239,10 +245,11 @@ Result<Vocabulary> read_vocabulary(const JsonField& root) {
       DSA_RETURN_IF_ERROR(builder.add_token(added->element(i++, token)));
     }
   }
-  return builder.finish(root);
+  return builder.finish(root, byte_fallback);
 }
 
-Result<Bpe> read_bpe(const JsonField& model, const Vocabulary& vocabulary, bool byte_fallback) {
+Result<MergeTable> read_merges(const JsonField& root, const Vocabulary& vocabulary) {
+  DSA_ASSIGN_OR_RETURN(const JsonField model, root.get("model"));
   DSA_ASSIGN_OR_RETURN(const JsonField merges, model.get("merges"));
   DSA_ASSIGN_OR_RETURN(const array entries, merges.array());
   std::size_t n_merges = 0;
@@ -256,7 +263,7 @@ Result<Bpe> read_bpe(const JsonField& model, const Vocabulary& vocabulary, bool 
     DSA_ASSIGN_OR_RETURN(const Merge merge, reader.read(rank, entry));
     if (!table.add(merge)) return merges.element(rank, entry).corrupt("each merge once");
   }
-  return Bpe(read_byte_ids(vocabulary, byte_fallback), std::move(table));
+  return table;
 }
 
 }  // namespace dsa

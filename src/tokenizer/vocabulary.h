@@ -1,6 +1,7 @@
 // Vocabulary: the tokens of a tokenizer file by id, and the tables merging needs.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -25,6 +26,8 @@ struct Vocabulary {
   std::vector<AddedTokens::Token> added;
   std::vector<AddedTokens::Token> added_normalized;
 
+  std::array<int32_t, 256> byte_ids{};  // -1: no token spells that byte
+
   // -1 when no mergeable token has that text.
   int32_t find(std::string_view text) const {
     return mergeable.find(hash_bytes(text),
@@ -32,14 +35,14 @@ struct Vocabulary {
   }
 };
 
-// From `model.vocab` and `added_tokens` of the root object.
+// From `model.vocab` and `added_tokens` of the root object. With `model.byte_fallback`, a byte that
+// no token spells is the token <0xNN>, if there is one.
 // Errors   kCorruption: an id that is missing, repeated or out of range, a token that is repeated
 //          kUnsupported: an added token with single_word, lstrip or rstrip
 Result<Vocabulary> read_vocabulary(const JsonField& root);
 
-// From `model.vocab` and `model.merges`. byte_fallback: a byte that no token spells is the token
-// <0xNN>, if there is one.
+// From `model.merges`.
 // Errors   kCorruption: a merge of, or into, a token that the vocabulary lacks; a repeated merge
-Result<Bpe> read_bpe(const JsonField& model, const Vocabulary& vocabulary, bool byte_fallback);
+Result<MergeTable> read_merges(const JsonField& root, const Vocabulary& vocabulary);
 
 }  // namespace dsa

@@ -1,0 +1,209 @@
+#include "dsa/chat.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace dsa {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+constexpr ChatOptions kChat{};
+constexpr ChatOptions kThinking{.thinking = true};
+
+TEST(EncodeChat, LeavesOutTheBeginTokenWhenAsked) {
+  const auto prompt = encode_chat(R"([{"role": "user", "content": "Hi"}])", {.add_bos = false});
+  ASSERT_TRUE(prompt.ok()) << prompt.status().message();
+  EXPECT_EQ(*prompt, "<｜User｜>Hi<｜Assistant｜></think>");
+}
+
+TEST(EncodeChat, GivesTheSamePromptForMessagesAsStructsAndAsJson) {
+  ChatMessage user;
+  user.role = "user";
+  user.content = "a \"b\"";
+  EXPECT_EQ(*encode_chat(std::vector{user}, kThinking),
+            *encode_chat(R"([{"role": "user", "content": "a \"b\""}])", kThinking));
+}
+
+TEST(EncodeChat, KeepsTheSpellingOfArgumentsAsPythonWould) {
+  const auto prompt = encode_chat(R"([
+    {"role": "user", "content": "?"},
+    {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments":
+      "{\"s\": \"<b>\", \"x\": 1.0, \"n\": 123456789012345678901, \"l\": [1,{\"k\":null}]}"}}]}])",
+                                  kChat);
+  ASSERT_TRUE(prompt.ok()) << prompt.status().message();
+  EXPECT_THAT(*prompt, HasSubstr("name=\"s\" string=\"true\"><b></｜DSML｜parameter>\n"));
+  EXPECT_THAT(*prompt, HasSubstr("name=\"x\" string=\"false\">1.0</"));
+  EXPECT_THAT(*prompt, HasSubstr("name=\"n\" string=\"false\">123456789012345678901</"));
+  EXPECT_THAT(*prompt, HasSubstr("name=\"l\" string=\"false\">[1, {\"k\": null}]</"));
+}
+
+TEST(EncodeChat, TakesNullAndEmptyFieldsForAbsentOnes) {
+  const auto prompt = encode_chat(
+      R"([{"role": "system", "content": null, "tools": [], "response_format": {}},
+          {"role": "user", "content": "x", "tool_calls": null, "name": "ignored"}])",
+      kChat);
+  ASSERT_TRUE(prompt.ok()) << prompt.status().message();
+  EXPECT_EQ(*prompt, "<｜begin▁of▁sentence｜><｜User｜>x<｜Assistant｜></think>");
+}
+
+struct BadChat {
+  const char* messages;
+  const char* message;  // the start of it
+};
+
+void PrintTo(const BadChat& bad, std::ostream* out) {
+  *out << bad.messages;
+}
+
+class BadMessages : public testing::TestWithParam<BadChat> {};
+
+TEST_P(BadMessages, AreRefusedByIndexAndField) {
+  const auto prompt = encode_chat(GetParam().messages, kThinking);
+  ASSERT_FALSE(prompt.ok());
+  EXPECT_EQ(prompt.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(prompt.status().message(), StartsWith(GetParam().message));
+}
+
+#define USER R"({"role": "user", "content": "x"})"
+#define CALL(arguments)                                                                        \
+  R"({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": )" arguments \
+  "}}]}"
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes,
+    BadMessages,
+    testing::Values(
+        BadChat{"", "messages: "},
+        BadChat{"{}", "messages: an object, want an array"},
+        BadChat{"[1]", "messages[0]: a number, want an object"},
+        BadChat{"[{}]", "messages[0].role: missing, want a string"},
+        BadChat{R"([{"role": 1}])", "messages[0].role: a number, want a string"},
+        BadChat{"[" USER R"(, {"role": "bot"}])", "messages[1].role: \"bot\", want system"},
+        BadChat{R"([{"role": "user", "content": ["x"]}])",
+                "messages[0].content: an array, want a string"},
+        BadChat{R"([{"role": "user"}])", "messages[0].content: missing, want a string"},
+        BadChat{R"([{"role": "tool", "content": null}])",
+                "messages[0].content: null, want a string"},
+        BadChat{R"([{"role": "developer", "content": ""}])", "messages[0].content: empty"},
+        BadChat{R"([{"role": "system", "tools": {}}])",
+                "messages[0].tools: an object, want an array"},
+        BadChat{R"([{"role": "system", "tools": [{}]}])",
+                "messages[0].tools[0].function: missing, want an object"},
+        BadChat{R"([{"role": "user", "content": "x", "tools": [{"function": {}}]}])",
+                "messages[0].tools: given for role \"user\""},
+        BadChat{R"([{"role": "user", "content": "x", "response_format": {"a": 1}}])",
+                "messages[0].response_format: given for role \"user\""}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Calls,
+    BadMessages,
+    testing::Values(
+        BadChat{"[" USER R"(, {"role": "assistant", "content": "y"}])",
+                "messages[1].reasoning_content: empty, want text"},
+        BadChat{R"([{"role": "assistant", "tool_calls": [{}]}])",
+                "messages[0].tool_calls[0].function: missing, want an object"},
+        BadChat{"[" USER ", " CALL("{}") "]",
+                "messages[1].tool_calls[0].function.arguments: an object, want a string"},
+        BadChat{"[" USER ", " CALL("\"[]\"") "]",
+                "messages[1].tool_calls[0].function.arguments: an array, want"},
+        BadChat{"[" USER ", " CALL("\"{\"") "]", "messages[1].tool_calls[0].function.arguments: "},
+        BadChat{R"([{"role": "tool", "content": "x"}])", "messages[0].role: \"tool\", want one"},
+        BadChat{"[" USER R"(, {"role": "tool", "content": "x"}])", "messages[1].role: \"tool\""},
+        BadChat{
+            "[" USER ", " CALL(
+                "\"{}\"") R"(, {"role": "tool", "content": "x"}, {"role": "tool", "content": "y"}])",
+            "messages[3].role: \"tool\", want one for each tool call"},
+        BadChat{R"([{"role": "assistant", "tool_calls": [
+                   {"function": {"name": "f", "arguments": "{}"}},
+                   {"function": {"name": "g", "arguments": "{}"}}]},
+                   {"role": "tool", "content": "x"}, {"role": "user", "content": "x"}])",
+                "messages[0].tool_calls: followed by 1 tool messages, want 2"}));
+
+TEST(EncodeChat, RefusesDeepNestingOfAnyKind) {
+  const std::string deep(100'000, '[');
+  EXPECT_FALSE(encode_chat(deep, kChat).ok());
+  EXPECT_FALSE(encode_chat(R"([{"role": "system", "tools": )" + deep, kChat).ok());
+  EXPECT_FALSE(parse_completion("\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"f\">\n"
+                                "<｜DSML｜parameter name=\"a\" string=\"false\">" +
+                                    deep + "</｜DSML｜parameter>",
+                                false)
+                   .ok());
+}
+
+TEST(ParseCompletion, TakesTextWithAndWithoutTheEndToken) {
+  for (const char* end : {"<｜end▁of▁sentence｜>", ""}) {
+    const auto parsed = parse_completion(std::string("why</think>yes\n") + end, true);
+    ASSERT_TRUE(parsed.ok()) << parsed.status().message();
+    EXPECT_EQ(parsed->reasoning, "why");
+    EXPECT_EQ(parsed->content, "yes\n");
+    EXPECT_TRUE(parsed->tool_calls.empty());
+  }
+  EXPECT_EQ(parse_completion("", false)->content, "");
+}
+
+TEST(ParseCompletion, ReadsCallsWithArgumentsOfBothKinds) {
+  const auto parsed = parse_completion(
+      "ok\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"f\">\n"
+      "<｜DSML｜parameter name=\"s\" string=\"true\">a \"b\"\n1</｜DSML｜parameter>\n"
+      "<｜DSML｜parameter name=\"n\" string=\"false\">[1,2.50]</｜DSML｜parameter>\n"
+      "</｜DSML｜invoke>\n<｜DSML｜invoke name=\"g\">\n\n</｜DSML｜invoke>\n"
+      "</｜DSML｜function_calls><｜end▁of▁sentence｜>",
+      false);
+  ASSERT_TRUE(parsed.ok()) << parsed.status().message();
+  EXPECT_EQ(parsed->content, "ok");
+  ASSERT_EQ(parsed->tool_calls.size(), 2U);
+  EXPECT_EQ(parsed->tool_calls[0].name, "f");
+  EXPECT_EQ(parsed->tool_calls[0].arguments, R"({"s": "a \"b\"\n1", "n": [1,2.50]})");
+  EXPECT_EQ(parsed->tool_calls[1].name, "g");
+  EXPECT_EQ(parsed->tool_calls[1].arguments, "{}");
+}
+
+struct BadCompletion {
+  const char* text;
+  bool thinking;
+  const char* message;
+};
+
+void PrintTo(const BadCompletion& bad, std::ostream* out) {
+  *out << bad.text;
+}
+
+class BadCompletions : public testing::TestWithParam<BadCompletion> {};
+
+TEST_P(BadCompletions, AreRefusedByOffset) {
+  const auto parsed = parse_completion(GetParam().text, GetParam().thinking);
+  ASSERT_FALSE(parsed.ok());
+  EXPECT_THAT(parsed.status().message(), StartsWith(GetParam().message));
+}
+
+#define OPEN "\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"f\">\n"  // 33 + 28 bytes
+#define PARAMETER(kind, value) \
+  "<｜DSML｜parameter name=\"a\" string=\"" kind "\">" value "</｜DSML｜parameter>\n"
+
+INSTANTIATE_TEST_SUITE_P(
+    Offsets,
+    BadCompletions,
+    testing::Values(
+        BadCompletion{"no end of thinking", true,
+                      "completion: byte 18: the end, want \"</think>\""},
+        BadCompletion{"a<think>b</think>c", true, "completion: byte 1: something else"},
+        BadCompletion{"a</think>", false, "completion: byte 1: something else, want text without"},
+        BadCompletion{"a<｜end▁of▁sentence｜>b", false, "completion: byte 28: something else"},
+        BadCompletion{"\n\n<｜DSML｜function_calls>x", false, "completion: byte 28: something"},
+        BadCompletion{"\n\n<｜DSML｜function_calls>\n", false,
+                      "completion: byte 29: the end, want \"</｜DSML｜function_calls>\""},
+        BadCompletion{"x<｜DSML｜invoke", false, "completion: byte 2: something else, want text"},
+        BadCompletion{OPEN, false, "completion: byte 57: the end, want \"</｜DSML｜invoke>\""},
+        BadCompletion{OPEN PARAMETER("maybe", "1"), false, "completion: byte 95: something else"},
+        BadCompletion{OPEN PARAMETER("false", "x"), false,
+                      "completion: byte 102: something else, want JSON (parse error at line 1"},
+        BadCompletion{OPEN PARAMETER("true", "1") PARAMETER("true", "2"), false,
+                      "completion: byte 152: something else, want each parameter once"}));
+
+}  // namespace
+}  // namespace dsa
