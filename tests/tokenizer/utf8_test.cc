@@ -4,6 +4,7 @@
 #include <simdjson.h>
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <string>
 
@@ -16,16 +17,11 @@ std::size_t character_at_front(const std::string& text) {
   const auto at = [&](std::size_t i) {
     return static_cast<uint32_t>(static_cast<uint8_t>(text[i]));
   };
-  std::size_t n = 1;
-  uint32_t code = at(0);
-  if (code >= 0xF0 && code < 0xF8)
-    n = 4, code &= 0x07;
-  else if (code >= 0xE0 && code < 0xF0)
-    n = 3, code &= 0x0F;
-  else if (code >= 0xC0 && code < 0xE0)
-    n = 2, code &= 0x1F;
-  else if (code >= 0x80)
-    return 0;
+  // 0xxxxxxx, 110xxxxx, 1110xxxx, 11110xxx: the ones in front count the bytes.
+  const int ones = std::countl_one(static_cast<uint8_t>(text[0]));
+  if (ones == 1 || ones > 4) return 0;
+  const std::size_t n = ones == 0 ? 1 : static_cast<std::size_t>(ones);
+  uint32_t code = at(0) & (0xFFU >> (ones + 1));
   if (text.size() < n) return 0;
   for (std::size_t i = 1; i < n; ++i) {
     if (at(i) >> 6 != 2) return 0;
