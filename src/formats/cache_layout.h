@@ -24,6 +24,10 @@
 
 #include "common/math.h"
 
+// Inlined even without optimisation: an out-of-line copy compiled in a tier's file would be a
+// shared symbol that holds the tier's instructions (tools/check_isa_leak).
+#define DSA_LAYOUT_FN [[gnu::always_inline]] constexpr
+
 namespace dsa {
 
 inline constexpr size_t kPageTokens = 64;
@@ -36,28 +40,30 @@ struct LatentLayout {
   size_t d_latent = 0;
   size_t d_rope = 0;
 
-  constexpr size_t n_scales() const { return ceil_div(d_latent, kScaleGroup); }
-  constexpr size_t scale_offset() const { return d_latent; }                  // fp8 only
-  constexpr size_t rope_offset() const { return d_latent + 4 * n_scales(); }  // fp8 only
-  constexpr size_t row_bytes() const {
+  DSA_LAYOUT_FN size_t n_scales() const { return ceil_div(d_latent, kScaleGroup); }
+  DSA_LAYOUT_FN size_t scale_offset() const { return d_latent; }                  // fp8 only
+  DSA_LAYOUT_FN size_t rope_offset() const { return d_latent + 4 * n_scales(); }  // fp8 only
+  DSA_LAYOUT_FN size_t row_bytes() const {
     if (format == CacheFormat::kFp8) return rope_offset() + 2 * d_rope;
     return (format == CacheFormat::kBF16 ? 2 : 4) * (d_latent + d_rope);
   }
-  constexpr size_t page_bytes() const { return row_bytes() * kPageTokens; }
+  DSA_LAYOUT_FN size_t page_bytes() const { return row_bytes() * kPageTokens; }
 };
 
 struct IndexKeyLayout {
   CacheFormat format = CacheFormat::kFp8;
   size_t dim = 0;
 
-  constexpr size_t key_bytes() const {
+  DSA_LAYOUT_FN size_t key_bytes() const {
     return format == CacheFormat::kFp8 ? dim : (format == CacheFormat::kBF16 ? 2 : 4) * dim;
   }
-  constexpr size_t scale_offset() const { return key_bytes() * kPageTokens; }  // fp8 only
-  constexpr size_t page_bytes() const {
+  DSA_LAYOUT_FN size_t scale_offset() const { return key_bytes() * kPageTokens; }  // fp8 only
+  DSA_LAYOUT_FN size_t page_bytes() const {
     return scale_offset() + (format == CacheFormat::kFp8 ? 4 * kPageTokens : 0);
   }
 };
+
+#undef DSA_LAYOUT_FN
 
 static_assert(LatentLayout{CacheFormat::kFp8, 512, 64}.row_bytes() == 656);
 static_assert(IndexKeyLayout{CacheFormat::kFp8, 128}.page_bytes() == 132 * kPageTokens);

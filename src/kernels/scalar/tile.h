@@ -1,0 +1,97 @@
+// What the indexer and attention need of the scalar tier besides vec.h. Every tier has a file of
+// this name with the same names; the generic kernels are written in them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/scalar/e4m3_values.h"
+#include "kernels/scalar/vec.h"
+
+namespace dsa::kernels::scalar {
+namespace {
+
+constexpr size_t kLanes = F32::kLanes;
+constexpr size_t kTileAccumulators = 16;  // vectors of sums a register tile holds
+constexpr size_t kTileVectors = 4;        // widest tile, in vectors
+
+// rows: [kLanes][kLanes]. Lane i of the result is the sum of row i, in an order that does not
+// depend on i.
+inline F32 sum_rows(const float* rows) {
+  return {*rows};
+}
+
+inline Mask first_lanes(size_t n) {
+  return {n != 0};
+}
+// Lane i from bit i.
+inline Mask mask_of_bits(uint64_t bits) {
+  return {(bits & 1U) != 0};
+}
+inline Mask both(Mask a, Mask b) {
+  return {a.v && b.v};
+}
+
+// Comparisons, lane i in bit i; false with NaN.
+inline uint64_t bits_above(F32 a, F32 b) {
+  return a.v > b.v ? 1 : 0;
+}
+inline uint64_t bits_at_least(F32 a, F32 b) {
+  return a.v >= b.v ? 1 : 0;
+}
+inline uint64_t bits_nan(F32 a) {
+  return a.v != a.v ? 1 : 0;
+}
+
+// Appends x[i], or first + i, for every set bit i; returns how many.
+inline size_t append_values(uint64_t bits, const float* x, float* out) {
+  size_t n = 0;
+  for (; bits != 0; bits &= bits - 1)
+    out[n++] = x[__builtin_ctzll(bits)];
+  return n;
+}
+inline size_t append_indices(uint64_t bits, int32_t first, int32_t* out) {
+  size_t n = 0;
+  for (; bits != 0; bits &= bits - 1)
+    out[n++] = first + __builtin_ctzll(bits);
+  return n;
+}
+
+// Round to nearest even, still as f32; NaN stays NaN.
+inline void round_to_bf16(const float* x, size_t n, float* out) {
+  for (size_t i = 0; i < n; ++i) {
+    const uint32_t bits = as_bits({x[i]}).v;
+    const uint32_t rounded = x[i] != x[i] ? bits : bits + 0x7FFFU + ((bits >> 16) & 1U);
+    out[i] = as_float({rounded & 0xFFFF0000U}).v;
+  }
+}
+// bits: n bf16, at any alignment.
+inline void widen_bf16(const uint8_t* bits, size_t n, float* out) {
+  for (size_t i = 0; i < n; ++i) {
+    uint16_t half = 0;
+    __builtin_memcpy(&half, bits + 2 * i, sizeof(half));
+    out[i] = as_float({static_cast<uint32_t>(half) << 16}).v;
+  }
+}
+inline void widen_e4m3(const uint8_t* codes, size_t n, float scale, float* out) {
+  for (size_t i = 0; i < n; ++i)
+    out[i] = kE4m3Values.of[codes[i]] * scale;
+}
+
+// Products of f32 values; a unit (4 bytes, the step of a tile) is one value.
+struct F32Dot {
+  using Operand = F32;
+  static constexpr size_t kPerUnit = 1;
+
+  static F32 broadcast(const uint8_t* unit) {
+    F32 x;
+    __builtin_memcpy(&x.v, unit, sizeof(x.v));
+    return x;
+  }
+  static F32 load(const float* units) { return {*units}; }
+  static F32 multiply_add(F32 a, F32 b, F32 c) { return fma(a, b, c); }
+  static uint64_t bits_not_finite(const float* units) { return bits_nan({*units - *units}); }
+};
+
+}  // namespace
+}  // namespace dsa::kernels::scalar
