@@ -1,4 +1,4 @@
-// Continues a text, greedily.
+// Continues a text.
 //   example_02_generate [MODEL_DIR [PROMPT [N_TOKENS]]]
 #include <algorithm>
 #include <cstdio>
@@ -19,7 +19,8 @@ int main(int argc, char** argv) {
 
   const auto model = check(dsa::Model::open(dir));
   const dsa::Tokenizer tokenizer = check(dsa::Tokenizer::open(dir));
-  dsa::Sampler sampler = check(dsa::Sampler::create({.temperature = 0}));
+  dsa::Sampler sampler =
+      check(dsa::Sampler::create({.temperature = 0.8F, .top_p = 0.95F, .seed = 1}));
   const auto engine = check(dsa::Engine::create(model, {.cache_tokens = 4096}));
   const dsa::SequenceId sequence = check(engine->create_sequence());
 
