@@ -30,7 +30,7 @@ constexpr CacheFormat kFormats[] = {CacheFormat::kFp8, CacheFormat::kBF16, Cache
 
 // One rounding to bf16: half a unit of its 8 significant bits. For fp8 and bf16 rows a tier may
 // round the weights p so; for fp8 rows with scales that are not powers of two also the values.
-constexpr double kBf16Rounding = 0x1p-9;
+constexpr double kBf16Rounding = 0x1p-8;
 
 struct Result {
   std::vector<float> out;  // [n_queries, n_heads, d_latent]

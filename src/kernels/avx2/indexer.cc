@@ -1,6 +1,12 @@
-#include "kernels/indexer_kernels.h"
+#include "kernels/avx2/tile.h"
+#define DSA_TIER avx2
+#include "kernels/generic/indexer_entries.inl.h"
+#include "kernels/generic/indexer_f32_keys.inl.h"
+#include "kernels/generic/topk.inl.h"
 
 namespace dsa::kernels::avx2 {
 extern const IndexerKernels kIndexerKernels;
-const IndexerKernels kIndexerKernels = {};
+constinit const IndexerKernels kIndexerKernels = {packed_query_bytes<AllAsF32>,
+                                                  pack_query<AllAsF32>, scores<AllAsF32>,
+                                                  top_k_scratch_bytes, top_k};
 }  // namespace dsa::kernels::avx2

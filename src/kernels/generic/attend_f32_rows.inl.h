@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/generic/attend.inl.h"
+#include "kernels/generic/widen.inl.h"
 
 namespace dsa::kernels::DSA_TIER {
 namespace {

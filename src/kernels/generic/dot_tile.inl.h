@@ -65,7 +65,7 @@ struct Constant {
 
 // Splits n vectors into groups as wide as a tile can be, then halves of that: calls
 // body(Constant<width>, first vector of the group). Packed operands are stored group by group.
-template <size_t kWidth = kTileVectors, class Body>
+template <size_t kWidth = kGroupVectors, class Body>
 DSA_INLINE void for_each_group(size_t n_vectors, const Body& body, size_t first = 0) noexcept {
   for (; first + kWidth <= n_vectors; first += kWidth)
     body(Constant<kWidth>{}, first);

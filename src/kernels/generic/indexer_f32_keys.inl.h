@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/generic/indexer_scores.inl.h"
+#include "kernels/generic/widen.inl.h"
 
 namespace dsa::kernels::DSA_TIER {
 namespace {

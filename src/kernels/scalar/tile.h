@@ -5,15 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/scalar/e4m3_values.h"
-#include "kernels/scalar/vec.h"
+#include "kernels/scalar/matmul_types.h"
 
 namespace dsa::kernels::scalar {
 namespace {
 
 constexpr size_t kLanes = F32::kLanes;
 constexpr size_t kTileAccumulators = 16;  // vectors of sums a register tile holds
-constexpr size_t kTileVectors = 4;        // widest tile, in vectors
+constexpr size_t kGroupVectors = 4;       // widest tile, in vectors
 
 // rows: [kLanes][kLanes]. Lane i of the result is the sum of row i, in an order that does not
 // depend on i.
@@ -55,27 +54,6 @@ inline size_t append_indices(uint64_t bits, int32_t first, int32_t* out) {
   for (; bits != 0; bits &= bits - 1)
     out[n++] = first + __builtin_ctzll(bits);
   return n;
-}
-
-// Round to nearest even, still as f32; NaN stays NaN.
-inline void round_to_bf16(const float* x, size_t n, float* out) {
-  for (size_t i = 0; i < n; ++i) {
-    const uint32_t bits = as_bits({x[i]}).v;
-    const uint32_t rounded = x[i] != x[i] ? bits : bits + 0x7FFFU + ((bits >> 16) & 1U);
-    out[i] = as_float({rounded & 0xFFFF0000U}).v;
-  }
-}
-// bits: n bf16, at any alignment.
-inline void widen_bf16(const uint8_t* bits, size_t n, float* out) {
-  for (size_t i = 0; i < n; ++i) {
-    uint16_t half = 0;
-    __builtin_memcpy(&half, bits + 2 * i, sizeof(half));
-    out[i] = as_float({static_cast<uint32_t>(half) << 16}).v;
-  }
-}
-inline void widen_e4m3(const uint8_t* codes, size_t n, float scale, float* out) {
-  for (size_t i = 0; i < n; ++i)
-    out[i] = kE4m3Values.of[codes[i]] * scale;
 }
 
 // Products of f32 values; a unit (4 bytes, the step of a tile) is one value.
