@@ -1,7 +1,8 @@
 // Regular expressions of a tokenizer file, by PCRE2 (JIT where it works, UTF, Unicode properties).
 //
-// ^ and $ match at line ends, as in the Oniguruma dialect these files are written for. One known
-// difference is left: \s here has U+180E as well. Backtracking into groups is bounded; scanning a
+// ^ and $ match at line ends, as in the Oniguruma dialect these files are written for. Two known
+// differences are left: \s here has U+180E as well, and character classes are those of the Unicode
+// version PCRE2 was built with (10.42: Unicode 14). Backtracking into groups is bounded; scanning a
 // repeated character is not counted, so a pattern can still be written to take quadratic time.
 #pragma once
 

@@ -78,7 +78,7 @@ Bpe make_bpe(const std::vector<Merge>& merges) {
 
 TEST(Bpe, MergesLikeTheDefinitionOnRandomVocabulariesAndTexts) {
   std::mt19937 random(1);
-  for (int round = 0; round < 300; ++round) {
+  for (int round = 0; round < 120; ++round) {
     const int n_letters = 1 + static_cast<int>(random() % 3);
     const std::size_t n_merges = n_letters == 1 ? 1 + random() % 3 : 1 + random() % 12;
     const std::vector<Merge> merges = random_merges(random, n_letters, n_merges);
