@@ -248,8 +248,8 @@ Status PromptWriter::write_tool_results(std::size_t i) {
   const bool last = i + 1 == messages_.size() || messages_[i + 1].role != "tool";
   if (n_results < n_calls) {
     if (!last) return Status();
-    return invalid_argument("messages[{}].tool_calls: followed by {} tool messages, want {}", caller,
-                            n_results, n_calls);
+    return invalid_argument("messages[{}].tool_calls: followed by {} tool messages, want {}",
+                            caller, n_results, n_calls);
   }
   const bool thinks = options_.thinking && static_cast<std::ptrdiff_t>(i) >= last_user_;
   put("\n</function_results>\n\n", thinks ? kThink : kEndThink);
