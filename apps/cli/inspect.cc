@@ -262,9 +262,19 @@ void print_document(const InspectOptions& options, const Inspection& found) {
   print_json(document);
 }
 
+void check_batch(const InspectOptions& options, int64_t max_position) {
+  const int64_t ctx = std::max<int64_t>(options.ctx > 0 ? options.ctx : max_position, 1);
+  if (options.batch > kLargestCount / ctx) {
+    throw CLI::ValidationError(
+        "--batch", fmt::format("{} sequences of {} tokens, want at most {} tokens together",
+                               options.batch, ctx, kLargestCount));
+  }
+}
+
 Status inspect(const InspectOptions& options) {
   auto found = dsa::inspect_checkpoint(options.path);
   if (!found.ok()) return found.status();
+  check_batch(options, found->config.max_position);
   if (options.json) {
     print_document(options, *found);
   } else {
@@ -291,10 +301,10 @@ Action add_inspect(CLI::App& app) {
   app.add_option("--ctx", options->ctx,
                  "Context in tokens to size memory for (default: the model's)")
       ->type_name("N")
-      ->check(at_least(1));
+      ->check(whole_number(1));
   app.add_option("--batch", options->batch, "Sequences of that context (default 1)")
       ->type_name("N")
-      ->check(at_least(1));
+      ->check(whole_number(1));
   add_cache_options(app, options->kv_cache, options->index_cache);
   add_json_option(app, options->json);
   app.footer(kFooter);

@@ -150,7 +150,7 @@ Action add_logits(CLI::App& app) {
   app.add_option("--prefill", options->n_prefill,
                  "Read the first P tokens as a prompt, the others one by one (default: all)")
       ->type_name("P")
-      ->check(at_least(1));
+      ->check(whole_number(1));
   add_model_options(app, options->model);
   app.add_flag("-q,--quiet", options->quiet, "Nothing but errors");
   add_json_option(app, options->json);

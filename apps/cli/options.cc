@@ -13,6 +13,7 @@ namespace cli {
 namespace {
 
 constexpr const char* kGroup = "Computation";
+constexpr int64_t kMostThreads = 1024;
 
 using dsa::AttentionMode;
 using dsa::CacheFormat;
@@ -57,14 +58,19 @@ void parse_attention(const std::string& text, ModelOptions& options) {
 
 }  // namespace
 
-CLI::Validator at_least(int64_t least) {
+CLI::Validator whole_number(int64_t least, int64_t most) {
   return CLI::Validator(
-      [least](const std::string& text) {
+      [least, most](const std::string& text) {
         int64_t value = 0;
         const char* end = text.data() + text.size();
         const auto parsed = std::from_chars(text.data(), end, value);
-        if (parsed.ec == std::errc() && parsed.ptr == end && value >= least) return std::string();
-        return fmt::format("\"{}\", want a whole number of at least {}", text, least);
+        const bool whole = parsed.ec != std::errc::invalid_argument && parsed.ptr == end;
+        const bool fits = whole && parsed.ec == std::errc();
+        if (fits && value >= least && value <= most) return std::string();
+        if (!whole || (fits && value < least)) {
+          return fmt::format("\"{}\", want a whole number of at least {}", text, least);
+        }
+        return fmt::format("{}, want a whole number from {} to {}", text, least, most);
       },
       "");
 }
@@ -77,12 +83,12 @@ void add_cache_options(CLI::App& app, CacheFormat& kv_cache, CacheFormat& index_
 void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("-t,--threads", options.n_threads, "Threads (default: every hardware thread)")
       ->type_name("N")
-      ->check(at_least(1))
+      ->check(whole_number(1, kMostThreads))
       ->group(kGroup);
   app.add_option("--chunk", options.chunk,
                  fmt::format("Tokens of the prompt per forward pass (default {})", options.chunk))
       ->type_name("N")
-      ->check(at_least(1))
+      ->check(whole_number(1))
       ->group(kGroup);
   add_cache_options(app, options.kv_cache, options.index_cache);
   app.add_option_function<std::string>(
@@ -93,17 +99,17 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("--top-k-tokens", options.top_k,
                  "Tokens selected per query (default: the checkpoint's index_topk)")
       ->type_name("K")
-      ->check(at_least(1))
+      ->check(whole_number(1))
       ->group(kGroup);
   app.add_option("--keep-first", options.keep_first,
                  "Always select the first N tokens, inside the budget (default 0)")
       ->type_name("N")
-      ->check(at_least(0))
+      ->check(whole_number(0))
       ->group(kGroup);
   app.add_option("--keep-recent", options.keep_recent,
                  "Always select the N most recent tokens, inside the budget (default 0)")
       ->type_name("N")
-      ->check(at_least(0))
+      ->check(whole_number(0))
       ->group(kGroup);
 }
 

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <memory>
 #include <string>
 
 #include "dsa/engine.h"
@@ -36,8 +34,11 @@ void add_model_options(CLI::App& app, ModelOptions& options);
 void add_cache_options(CLI::App& app, dsa::CacheFormat& kv_cache, dsa::CacheFormat& index_cache);
 void add_json_option(CLI::App& app, bool& json);
 
-// Accepts whole numbers >= least, or > 0 numbers of any kind.
-CLI::Validator at_least(int64_t least);
+// Of tokens and the like: what an engine can be made for.
+inline constexpr int64_t kLargestCount = int64_t{1} << 30;
+
+// Accepts whole numbers in [least, most].
+CLI::Validator whole_number(int64_t least, int64_t most = kLargestCount);
 
 // An engine for one sequence of n_tokens.
 dsa::EngineOptions engine_options(const ModelOptions& options, int64_t n_tokens);

@@ -225,14 +225,14 @@ Action add_perplexity(CLI::App& app) {
                  fmt::format("Tokens of a window (default: the model's context, at most {})",
                              group_digits(kDefaultContext)))
       ->type_name("N")
-      ->check(at_least(2));
+      ->check(whole_number(2));
   app.add_option("--stride", options->stride, "Tokens from window to window (default: --ctx)")
       ->type_name("S")
-      ->check(at_least(1));
+      ->check(whole_number(1));
   app.add_option("--max-windows", options->max_windows,
                  "Measure the first N windows (default: all)")
       ->type_name("N")
-      ->check(at_least(1));
+      ->check(whole_number(1));
   add_model_options(app, options->model);
   app.add_flag("-q,--quiet", options->quiet, "No progress");
   add_json_option(app, options->json);

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -46,7 +47,7 @@ void add_sampling_options(CLI::App& app, SamplingOptions& sampling) {
       ->group(group);
   app.add_option("--top-k", sampling.top_k, "The K likeliest tokens; 0: all")
       ->type_name("K")
-      ->check(at_least(0))
+      ->check(whole_number(0))
       ->group(group);
   app.add_option("--min-p", sampling.min_p, "Tokens at least P times as likely as the likeliest")
       ->type_name("P")
@@ -57,7 +58,7 @@ void add_sampling_options(CLI::App& app, SamplingOptions& sampling) {
       ->group(group);
   app.add_option("--seed", sampling.seed, "Of the random numbers (default: a random one)")
       ->type_name("N")
-      ->check(at_least(0))
+      ->check(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->group(group);
 }
 
@@ -82,7 +83,7 @@ void add_output_options(CLI::App& app, RunOptions& options) {
                  fmt::format("Tokens to generate (default {}; in a chat what the context leaves)",
                              kDefaultMaxTokens))
       ->type_name("N")
-      ->check(at_least(1));
+      ->check(whole_number(1));
   app.add_option("--stop", options.stop, "Stop before this text; may be repeated")
       ->type_name("TEXT")
       ->allow_extra_args(false);
@@ -91,11 +92,11 @@ void add_output_options(CLI::App& app, RunOptions& options) {
                              "the model's)",
                              group_digits(kDefaultChatContext)))
       ->type_name("N")
-      ->check(at_least(2));
+      ->check(whole_number(2));
   app.add_option("--explain", options.explain,
                  "List the N best selected tokens of every layer for the last position")
       ->type_name("N")
-      ->check(at_least(1));
+      ->check(whole_number(1));
   app.add_flag("-q,--quiet", options.quiet, "Nothing but the text and errors");
   add_json_option(app, options.json);
 }

@@ -78,7 +78,7 @@ Action add_verify(CLI::App& app) {
   app.add_option("--prefill", options->n_prefill,
                  "Read the first P tokens as a prompt, the others one by one (default: 7/8)")
       ->type_name("P")
-      ->check(at_least(1));
+      ->check(whole_number(1));
   app.add_option("--tolerance", options->tolerance,
                  "Largest difference of a logit in float (default 5e-4)")
       ->type_name("X");

@@ -12,7 +12,7 @@ PROMPT = "And it came to pass in those days, that"
 GREEDY = ["run", "-m", MODEL, "--temperature", "0", "-n", "24"]
 
 
-def long_prompt(n_bytes=3000):
+def long_prompt(n_bytes=1000):
     return (MODEL / "heldout.txt").read_text()[:n_bytes]
 
 
