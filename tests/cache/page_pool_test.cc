@@ -56,7 +56,7 @@ TEST(PagePool, CopiesAPageInEveryLayer) {
   for (const int64_t layer : {0, 1, 2})
     std::memset(pool->latent(layer), static_cast<int>(7 + layer), latent);
   for (const int64_t layer : {0, 2})
-    std::memset(pool->index(layer), 1static_cast < int > (7 + layer), index);
+    std::memset(pool->index(layer), static_cast<int>(17 + layer), index);
   pool->copy_page(0, 1);
   for (const int64_t layer : {0, 1, 2}) {
     EXPECT_EQ(pool->latent(layer)[latent], 7 + layer);
