@@ -219,7 +219,8 @@ void prepare_values(const Attend& a, size_t n_units) noexcept {
 }
 
 template <class Dot, size_t kRows, size_t kVectors>
-void weigh_lanes(const Attend& a, size_t lane, size_t vector, size_t n_units) noexcept {
+void weigh_lanes(
+    const Attend& a, size_t lane, size_t vector, size_t n_units, Prefetch& ahead) noexcept {
   constexpr size_t kWidth = kVectors * kLanes;
   float* out = a.output + vector * kLanes * a.lanes + lane * kWidth;
   F32 acc[kRows][kVectors];
@@ -234,7 +235,11 @@ void weigh_lanes(const Attend& a, size_t lane, size_t vector, size_t n_units) no
   const BroadcastRows weights = {reinterpret_cast<const uint8_t*>(a.logits + lane), sizeof(float),
                                  sizeof(float) * a.lanes};
   const ValueGroup values = value_group<Dot, kVectors>(a, vector);
-  dot_tile<Dot>(weights, values.data, values.step, n_units, acc);
+  if (ahead.n_rows != 0) {
+    dot_tile<Dot>(weights, values.data, values.step, n_units, ahead, acc);
+  } else {
+    dot_tile<Dot>(weights, values.data, values.step, n_units, acc);
+  }
   DSA_UNROLL
   for (size_t i = 0; i < kRows; ++i) {
     DSA_UNROLL
@@ -244,25 +249,30 @@ void weigh_lanes(const Attend& a, size_t lane, size_t vector, size_t n_units) no
 }
 
 // output = output * rescale + weights * values. kExact: no lane outside the range is touched.
+// ahead: rows of the next block; fetched this late, they are still in the cache when it begins.
 template <class Dot, bool kExact>
-void weigh_block(const Attend& a, size_t n_units, const LaneRange& range) noexcept {
+void weigh_block(const Attend& a, size_t n_units, const LaneRange& range, Prefetch ahead) noexcept {
   for_each_group(a.shape.columns / kLanes, [&](auto width, size_t vector) {
     constexpr size_t kVectors = decltype(width)::value;
     constexpr size_t kRows = kExact ? 1 : kTileAccumulators / kVectors;
     for (size_t lane = range.begin; lane < range.end; lane += kRows) {
-      weigh_lanes<Dot, kRows, kVectors>(a, lane, vector, n_units);
+      weigh_lanes<Dot, kRows, kVectors>(a, lane, vector, n_units, ahead);
     }
   });
 }
 
 template <class Dot, bool kExact>
-void fold_lanes(const Attend& a, size_t n, const uint64_t* seen, const LaneRange& range) noexcept {
+void fold_lanes(const Attend& a,
+                size_t n,
+                const uint64_t* seen,
+                const LaneRange& range,
+                const Prefetch& ahead) noexcept {
   const size_t n_even = round_up_to(n, Dot::kPerUnit);
   prepare_values<Dot>(a, n_even / Dot::kPerUnit);
   score_block<Dot>(a, n, range);
   mask_block(a, n_even, seen);
   softmax_block<Dot>(a, n_even, range);
-  weigh_block<Dot, kExact>(a, n_even / Dot::kPerUnit, range);
+  weigh_block<Dot, kExact>(a, n_even / Dot::kPerUnit, range, ahead);
 }
 
 // The rows that are present and that query q of the chunk may see, a bit each.
@@ -282,6 +292,16 @@ bool block_is_finite(const Attend& a, size_t n) noexcept {
   return not_finite == 0;
 }
 
+// Rows of the block that begins at an entry of the list; returns how many.
+inline size_t listed_rows(const Attend& a, size_t begin, const uint8_t** rows) noexcept {
+  size_t n = 0;
+  for (size_t j = begin; j < a.args.n_rows && j < begin + kBlockRows; ++j) {
+    if (a.args.rows[j] < 0) continue;
+    rows[n++] = a.args.base + static_cast<size_t>(a.args.rows[j]) * a.args.layout.row_bytes();
+  }
+  return n;
+}
+
 template <class Rows>
 void fold_block(const Attend& a, size_t block) noexcept {
   using Dot = typename Rows::Dot;
@@ -299,14 +319,17 @@ void fold_block(const Attend& a, size_t block) noexcept {
   if (wanted == 0) return;
   gather<Rows>(a, begin, n, wanted);
   if (a.args.visible == nullptr || block_is_finite<Dot>(a, n)) {
-    return fold_lanes<Dot, false>(a, n, seen, {0, a.lanes});
+    const uint8_t* rows[kBlockRows];
+    const Prefetch ahead = {rows, listed_rows(a, begin + n, rows), a.args.layout.row_bytes()};
+    return fold_lanes<Dot, false>(a, n, seen, {0, a.lanes}, ahead);
   }
   for (size_t q = 0; q < a.n_queries; ++q) {
     if (seen[q] == 0) continue;
     uint64_t only[kChunkQueries] = {};
     only[q] = seen[q];
     gather<Rows>(a, begin, n, seen[q]);
-    fold_lanes<Dot, true>(a, n, only, {q * a.shape.n_heads, (q + 1) * a.shape.n_heads});
+    fold_lanes<Dot, true>(a, n, only, {q * a.shape.n_heads, (q + 1) * a.shape.n_heads},
+                          {nullptr, 0, 0});
   }
 }
 

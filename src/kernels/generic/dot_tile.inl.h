@@ -25,13 +25,39 @@ struct BroadcastRows {
   size_t step_bytes;
 };
 
-template <class Dot, size_t kRows, size_t kVectors>
+// What a tile fetches into the L2 cache while it computes: a line of the rows at each step.
+struct Prefetch {
+  const uint8_t* const* rows;
+  size_t n_rows;
+  size_t row_bytes;
+  size_t offset = 0;
+
+  DSA_INLINE void step() noexcept {
+    if (n_rows == 0) return;
+    const size_t last = row_bytes - 1;
+    __builtin_prefetch(*rows + offset, 0, 2);
+    if (offset < last) {
+      offset = offset + 64 < last ? offset + 64 : last;
+    } else {
+      offset = 0;
+      ++rows;
+      --n_rows;
+    }
+  }
+};
+struct NoPrefetch {
+  DSA_INLINE void step() noexcept {}
+};
+
+template <class Dot, size_t kRows, size_t kVectors, class Ahead>
 DSA_INLINE void dot_tile(const BroadcastRows& a,
                          const float* b,
                          size_t b_step,
                          size_t n_units,
+                         Ahead& ahead,
                          F32 (&acc)[kRows][kVectors]) noexcept {
   for (size_t k = 0; k < n_units; ++k) {
+    ahead.step();
     typename Dot::Operand row[kVectors];
     DSA_UNROLL
     for (size_t j = 0; j < kVectors; ++j)
@@ -46,6 +72,16 @@ DSA_INLINE void dot_tile(const BroadcastRows& a,
       }
     }
   }
+}
+
+template <class Dot, size_t kRows, size_t kVectors>
+DSA_INLINE void dot_tile(const BroadcastRows& a,
+                         const float* b,
+                         size_t b_step,
+                         size_t n_units,
+                         F32 (&acc)[kRows][kVectors]) noexcept {
+  NoPrefetch nothing;
+  dot_tile<Dot>(a, b, b_step, n_units, nothing, acc);
 }
 
 template <size_t kRows, size_t kVectors>

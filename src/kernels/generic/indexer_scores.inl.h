@@ -38,12 +38,6 @@ void pack_heads(const float* q, const float* weights, size_t n_heads, size_t dim
       dim / Keys::Dot::kPerUnit, packed + weight_floats(n_heads));
 }
 
-// Consecutive keys of one page, ready to be broadcast.
-struct KeyRun {
-  BroadcastRows rows;
-  size_t n;
-};
-
 // partial[i][lane] += sum over the group's vectors of weight * relu(dot) for keys i. A NaN dot
 // stays NaN; a padding lane adds nothing, whatever its dot is.
 template <class Dot, size_t kKeys, size_t kVectors>
@@ -52,10 +46,11 @@ void score_tile(const BroadcastRows& keys,
                 size_t n_units,
                 const float* weights,
                 size_t n_heads,
+                Prefetch& ahead,
                 float* partial) noexcept {
   F32 acc[kKeys][kVectors];
   clear_tile(acc);
-  dot_tile<Dot>(keys, group, kVectors * kLanes, n_units, acc);
+  dot_tile<Dot>(keys, group, kVectors * kLanes, n_units, ahead, acc);
   for (size_t j = 0; j < kVectors; ++j) {
     const F32 weight = load(weights + j * kLanes);
     const size_t heads_left = n_heads - j * kLanes;
@@ -70,20 +65,22 @@ void score_tile(const BroadcastRows& keys,
 
 // partial: [n keys][kLanes], zeros on entry.
 template <class Dot>
-void score_run(const KeyRun& run,
+void score_run(const BroadcastRows& keys,
+               size_t n_keys,
                const float* packed,
                size_t n_heads,
                size_t n_units,
+               Prefetch& ahead,
                float* partial) noexcept {
   const float* groups = packed + weight_floats(n_heads);
   for_each_group(padded_lanes(n_heads) / kLanes, [&](auto width, size_t vector) {
     constexpr size_t kVectors = decltype(width)::value;
     const size_t head = vector * kLanes;
-    for_each_group<kTileAccumulators / kVectors>(run.n, [&](auto count, size_t key) {
-      const BroadcastRows keys = {run.rows.data + key * run.rows.row_bytes, run.rows.row_bytes,
-                                  run.rows.step_bytes};
-      score_tile<Dot, decltype(count)::value, kVectors>(keys, groups + head * n_units, n_units,
-                                                        packed + head, n_heads - head,
+    for_each_group<kTileAccumulators / kVectors>(n_keys, [&](auto count, size_t key) {
+      const BroadcastRows tile = {keys.data + key * keys.row_bytes, keys.row_bytes,
+                                  keys.step_bytes};
+      score_tile<Dot, decltype(count)::value, kVectors>(tile, groups + head * n_units, n_units,
+                                                        packed + head, n_heads - head, ahead,
                                                         partial + key * kLanes);
     });
   });
@@ -102,47 +99,61 @@ inline void finish_scores(const float* partial,
   }
 }
 
+// Consecutive keys of one page.
+struct KeyRun {
+  const uint8_t* keys;
+  const uint8_t* scales;
+  size_t n;
+};
+
+// The run at a position, of at most `longest` keys; empty at the end of the range.
+inline KeyRun run_at(const IndexScoresArgs& args, size_t position, size_t longest) noexcept {
+  if (position >= args.last) return {nullptr, nullptr, 0};
+  const size_t slot = position % kPageTokens;
+  size_t n = kPageTokens - slot < longest ? kPageTokens - slot : longest;
+  if (args.last - position < n) n = args.last - position;
+  const size_t page = static_cast<size_t>(args.pages[position / kPageTokens]);
+  const uint8_t* base = args.base + page * args.page_stride;
+  return {base + slot * args.layout.key_bytes(),
+          base + args.layout.scale_offset() + sizeof(float) * slot, n};
+}
+
+// The keys of a run as units: where they are, or converted into `units`.
 template <class Keys>
-KeyRun prepare_run(const uint8_t* bytes, size_t key_bytes, size_t dim, size_t n, float* units) {
+BroadcastRows prepare_keys(const KeyRun& run, const IndexKeyLayout& layout, float* units) noexcept {
   if constexpr (Keys::kConverts) {
-    Keys::convert(bytes, n * dim, units);
-    const size_t row_bytes = sizeof(float) * dim / Keys::Dot::kPerUnit;
-    return {{reinterpret_cast<const uint8_t*>(units), row_bytes, sizeof(float)}, n};
+    Keys::convert(run.keys, run.n * layout.dim, units);
+    return {reinterpret_cast<const uint8_t*>(units),
+            sizeof(float) * layout.dim / Keys::Dot::kPerUnit, sizeof(float)};
   } else {
-    return {{bytes, key_bytes, sizeof(float)}, n};
+    return {run.keys, layout.key_bytes(), sizeof(float)};
   }
 }
 
 template <class Keys>
 void score_range(const IndexScoresArgs& args) noexcept {
   using Dot = typename Keys::Dot;
-  const size_t dim = args.layout.dim;
-  const size_t n_units = dim / Dot::kPerUnit;
-  const size_t fitting = Keys::kConverts ? kRunUnits / n_units : kPageTokens;
-  const size_t longest = fitting < kRunKeys ? fitting : kRunKeys;
+  const size_t n_units = args.layout.dim / Dot::kPerUnit;
+  const size_t longest =
+      Keys::kConverts && kRunUnits / n_units < kRunKeys ? kRunUnits / n_units : kRunKeys;
   alignas(64) float units[Keys::kConverts ? kRunUnits : 1];
   alignas(64) float partial[kRunKeys * kLanes];
   alignas(64) float scales[kRunKeys];
-  for (size_t position = args.first; position < args.last;) {
-    const size_t slot = position % kPageTokens;
-    size_t n = kPageTokens - slot < longest ? kPageTokens - slot : longest;
-    if (args.last - position < n) n = args.last - position;
-    const uint8_t* page =
-        args.base + static_cast<size_t>(args.pages[position / kPageTokens]) * args.page_stride;
-    const size_t key_bytes = args.layout.key_bytes();
-    const KeyRun run = prepare_run<Keys>(page + slot * key_bytes, key_bytes, dim, n, units);
-    if constexpr (Keys::kScaled) {
-      __builtin_memcpy(scales, page + args.layout.scale_offset() + sizeof(float) * slot,
-                       sizeof(float) * n);
-    }
+  KeyRun run = run_at(args, args.first, longest);
+  for (float* out = args.out; run.n != 0;) {
+    const BroadcastRows keys = prepare_keys<Keys>(run, args.layout, units);
+    if constexpr (Keys::kScaled) __builtin_memcpy(scales, run.scales, sizeof(float) * run.n);
+    const size_t done = static_cast<size_t>(out - args.out) + run.n;
+    const KeyRun next = run_at(args, args.first + done, longest);
+    Prefetch ahead = {&next.keys, next.n == 0 ? size_t{0} : 1, next.n * args.layout.key_bytes()};
     for (size_t q = 0; q < args.n_queries; ++q) {
       __builtin_memset(partial, 0, sizeof(partial));
-      score_run<Dot>(run, static_cast<const float*>(args.queries[q]), args.n_heads, n_units,
-                     partial);
-      finish_scores(partial, Keys::kScaled ? scales : nullptr, n,
-                    args.out + q * args.ld_out + (position - args.first));
+      score_run<Dot>(keys, run.n, static_cast<const float*>(args.queries[q]), args.n_heads, n_units,
+                     ahead, partial);
+      finish_scores(partial, Keys::kScaled ? scales : nullptr, run.n, out + q * args.ld_out);
     }
-    position += n;
+    out += run.n;
+    run = next;
   }
 }
 
