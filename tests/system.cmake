@@ -8,7 +8,8 @@ function(dsa_system_test name)
   add_test(NAME system.${name}
     COMMAND python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/system/${ARG_SCRIPT}_test.py ${ARG_ARGS})
   set_tests_properties(system.${name} PROPERTIES LABELS system TIMEOUT 900 SKIP_RETURN_CODE 77
-    ENVIRONMENT "DSA_PROGRAM=$<TARGET_FILE:dsa_cli>;DSA_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
+    ENVIRONMENT "DSA_PROGRAM=$<TARGET_FILE:dsa_cli>;DSA_SOURCE_DIR=${PROJECT_SOURCE_DIR};\
+DSA_SANITIZE=${DSA_SANITIZE}")
 endfunction()
 
 foreach(name command_line run chat inspect tokenize verify interrupt)

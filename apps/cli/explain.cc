@@ -12,7 +12,7 @@
 namespace cli {
 namespace {
 
-constexpr int64_t kNeighbours = 4;  // tokens shown on each side
+constexpr int64_t kNeighbours = 6;  // tokens shown on each side
 
 // "the Lord [God] of hosts" around ids[position].
 std::string surrounding_text(const dsa::Tokenizer& tokenizer,

@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/io.h"
 #include "cli/options.h"
+#include "cli/text.h"
 #include "cli/verify_checkpoint.h"
 
 namespace cli {
@@ -33,6 +34,19 @@ constexpr const char* kFooter =
     "  dsa verify -m models/baby-v32 --expected models/baby-v32/expected_fp32.safetensors\n"
     "  dsa verify -m DIR --expected FILE --kv-cache fp8 --index-cache fp8";
 
+void print_table(const std::vector<KernelCheck>& checks) {
+  size_t widest = 6;
+  for (const KernelCheck& check : checks)
+    widest = std::max(widest, check.kernel.size());
+  print(fmt::format("{:<8} {:<{}} {:>7}  {:>17}\n", "tier", "kernel", widest, "cases",
+                    "error / tolerance"));
+  for (const KernelCheck& check : checks) {
+    print(fmt::format("{:<8} {:<{}} {:>7}  {:>17.4f}  {}\n", check.tier, check.kernel, widest,
+                      group_digits(check.n_cases), check.worst_error,
+                      check.passed ? "ok" : "FAILED"));
+  }
+}
+
 Status verify_all_kernels(bool json) {
   const auto checks = dsa::verify_kernels(nullptr);
   const auto n_failed = std::count_if(checks.begin(), checks.end(),
@@ -48,15 +62,8 @@ Status verify_all_kernels(bool json) {
     }
     print_json({{"passed", n_failed == 0}, {"checks", std::move(list)}});
   } else {
-    size_t widest = 6;
-    for (const KernelCheck& check : checks)
-      widest = std::max(widest, check.kernel.size());
-    print(fmt::format("{:<8} {:<{}}  {:>5}  {:>20}\n", "tier", "kernel", widest, "cases",
-                      "error / tolerance"));
-    for (const KernelCheck& check : checks) {
-      print(fmt::format("{:<8} {:<{}}  {:>5}  {:>20.4f}  {}\n", check.tier, check.kernel, widest,
-                        check.n_cases, check.worst_error, check.passed ? "ok" : "FAILED"));
-    }
+    print_table(checks);
+    if (n_failed == 0) print(fmt::format("all {} checks passed\n", checks.size()));
   }
   if (n_failed == 0) return {};
   return Status(StatusCode::kCorruption,

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import unittest
 
-from dsa_program import (CONFORMANCE, IN_FLOAT, MODEL, SKIPPED, largest_difference,
+from dsa_program import (CONFORMANCE, IN_FLOAT, MODEL, SANITIZED, SKIPPED, largest_difference,
                          read_safetensors, run, runnable_tiers, succeed, succeed_json)
 
 LOGIT_TOLERANCE = 5e-4
@@ -38,7 +38,7 @@ class Logits(unittest.TestCase):
     def test_trained_model_for_any_chunk_and_to_the_bit_for_any_number_of_threads(self):
         source = MODEL / "expected_fp32.safetensors"
         expected = read_safetensors(source)
-        for chunk in (1, 7, 64):
+        for chunk in (7,) if SANITIZED else (1, 7, 64):
             with self.subTest(chunk=chunk):
                 args = [MODEL, source, "--prefill", 448, "--chunk", chunk, *IN_FLOAT, "--threads"]
                 one = self.compute(*args, 1).read_bytes()
