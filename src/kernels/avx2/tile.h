@@ -50,12 +50,6 @@ inline uint64_t bits_nan(F32 a) {
 }
 
 // One by one: AVX2 has no compress, and few bits are set on ordinary data.
-inline size_t append_values(uint64_t bits, const float* x, float* out) {
-  size_t n = 0;
-  for (; bits != 0; bits &= bits - 1)
-    out[n++] = x[__builtin_ctzll(bits)];
-  return n;
-}
 inline size_t append_indices(uint64_t bits, int32_t first, int32_t* out) {
   size_t n = 0;
   for (; bits != 0; bits &= bits - 1)

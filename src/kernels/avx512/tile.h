@@ -57,16 +57,6 @@ inline uint64_t bits_nan(F32 a) {
 }
 
 // Compresses in registers: compressing into memory is microcoded on Zen 4.
-inline size_t append_values(uint64_t bits, const float* x, float* out) {
-  size_t n = 0;
-  for (; bits != 0; bits >>= kLanes, x += kLanes) {
-    const __mmask16 mask = mask_of_bits(bits).v;
-    const __m512 kept = _mm512_maskz_compress_ps(mask, _mm512_maskz_loadu_ps(mask, x));
-    _mm512_storeu_ps(out + n, kept);  // the caller left room for a whole vector
-    n += static_cast<size_t>(__builtin_popcount(mask));
-  }
-  return n;
-}
 inline size_t append_indices(uint64_t bits, int32_t first, int32_t* out) {
   __m512i index =
       _mm512_add_epi32(_mm512_set1_epi32(first),

@@ -3,9 +3,9 @@
 // A cut is a threshold and, for scores equal to it, the index from which they count. To find it:
 //   1. The scores form at least 2k interleaved groups. The k-th largest of the groups' maxima
 //      cannot exceed the k-th largest score: it is a lower bound.
-//   2. Scores above the bound are copied out: a few more than k on ordinary data, and never more
+//   2. Scores above the bound are candidates: a few more than k on ordinary data, and never more
 //      than candidate_capacity(). If fewer than k are above, the bound is the threshold.
-//   3. Bisection over the keys of floats finds the threshold among those copied.
+//   3. Bisection over the keys of floats finds the threshold among the candidates.
 // Values are compared as floats: -0 equals +0, and NaN is never above or equal to anything.
 #pragma once
 
@@ -102,17 +102,30 @@ inline float largest(const float* x, size_t n) noexcept {
   return result;
 }
 
-// Copies the scores above the threshold; returns how many. out has room for a block more.
-inline size_t keep_above(const float* x, size_t n, float threshold, float* out) noexcept {
+// Indices of the scores above the threshold, ascending; returns how many. Writes them in fours, up
+// to three past the last: most blocks hold one to four, and a loop over single bits would
+// mispredict its end.
+inline size_t find_above(const float* x, size_t n, float threshold, int32_t* out) noexcept {
   const F32 limit = set(threshold);
-  size_t kept = 0;
-  for_each_block(0, n, [&](size_t i, size_t block) {
-    const uint64_t bits = block_bits<Above>(x + i, block, limit);
-    if (bits != 0) kept += append_values(bits, x + i, out + kept);
+  size_t n_out = 0;
+  for_each_block(0, n, [&](size_t begin, size_t block) {
+    uint64_t bits = block_bits<Above>(x + begin, block, limit);
+    if (bits == 0) return;
+    const size_t count = static_cast<size_t>(__builtin_popcountll(bits));
+    size_t i = 0;
+    do {
+      for (size_t j = 0; j < 4; ++j) {
+        out[n_out + i + j] = static_cast<int32_t>(begin) + __builtin_ctzll(bits | 1ULL << 63);
+        bits &= bits - 1;
+      }
+      i += 4;
+    } while (i < count);
+    n_out += count;
   });
-  return kept;
+  return n_out;
 }
 
+// Indices in [begin, end) whose score satisfies the predicate, ascending; returns how many.
 template <class Predicate>
 size_t emit(const float* x, size_t begin, size_t end, float threshold, int32_t* out) noexcept {
   const F32 limit = set(threshold);
@@ -182,9 +195,10 @@ inline Bound kth_largest(const float* x, size_t n, size_t k, size_t enough, Boun
   return {value_of(static_cast<int32_t>(least)), count};
 }
 
-// Number of interleaved groups; 0 when n is too small for groups to help.
+// Number of interleaved groups; 0 when n is too small for groups to help. An odd multiple of the
+// block: with a power of two the members of a group would share one set of a cache.
 inline size_t group_count(size_t n, size_t k) noexcept {
-  const size_t groups = (2 * k + kBitsBlock - 1) / kBitsBlock * kBitsBlock;
+  const size_t groups = ((2 * k + kBitsBlock - 1) / kBitsBlock | 1) * kBitsBlock;
   return n >= 4 * groups ? groups : 0;
 }
 inline size_t enough_groups(size_t k) noexcept {
@@ -193,52 +207,86 @@ inline size_t enough_groups(size_t k) noexcept {
 // Scores above the bound lie in at most enough_groups() groups.
 inline size_t candidate_capacity(size_t n, size_t k) noexcept {
   const size_t groups = group_count(n, k);
-  return groups == 0 ? 0 : enough_groups(k) * ((n + groups - 1) / groups) + kBitsBlock;
+  return groups == 0 ? 0 : enough_groups(k) * ((n + groups - 1) / groups) + 4;
 }
 
 // maxima[g] = the largest of x[g], x[g + groups], ...; NaN aside.
 inline void group_maxima(const float* x, size_t n, size_t groups, float* maxima) noexcept {
   for (size_t g = 0; g < groups; ++g)
     maxima[g] = -__builtin_inff();
-  for (size_t begin = 0; begin < n; begin += groups) {
-    const size_t length = n - begin < groups ? n - begin : groups;
+  size_t begin = 0;
+  for (; begin + 4 * groups <= n; begin += 4 * groups) {
     const float* row = x + begin;
-    size_t g = 0;
-    for (; g + kLanes <= length; g += kLanes) {
-      store(maxima + g, max(load(row + g), load(maxima + g)));
+    for (size_t g = 0; g < groups; g += kLanes) {
+      const F32 a = max(load(row + g), load(maxima + g));
+      const F32 b = max(load(row + groups + g), a);
+      const F32 c = max(load(row + 2 * groups + g), b);
+      store(maxima + g, max(load(row + 3 * groups + g), c));
     }
-    for (; g < length; ++g)
-      maxima[g] = row[g] > maxima[g] ? row[g] : maxima[g];
+  }
+  for (; begin < n; begin += groups) {
+    const size_t length = n - begin < groups ? n - begin : groups;
+    for (size_t g = 0; g < length; ++g) {
+      maxima[g] = x[begin + g] > maxima[g] ? x[begin + g] : maxima[g];
+    }
   }
 }
 
-// The cut of x, given copies of its `n` values at or above `low`; n >= k.
-inline Cut exact_cut(
-    const float* x, size_t n_x, const float* values, size_t n, size_t k, Bound low) noexcept {
-  const Bound bound = kth_largest(values, n, k, k, low);
-  if (bound.count == k) return {bound.value, 0, n_x};
-  const size_t above = count_at_least(values, n, value_of(key_of(bound.value) + 1));
-  return cut_with_ties(x, n_x, bound.value, k - above);
+// The cut that leaves the best k of x. low has at least k.
+inline Cut exact_cut(const float* x, size_t n, size_t k, Bound low) noexcept {
+  const Bound bound = kth_largest(x, n, k, k, low);
+  if (bound.count == k) return {bound.value, 0, n};
+  const size_t above = count_at_least(x, n, value_of(key_of(bound.value) + 1));
+  return cut_with_ties(x, n, bound.value, k - above);
 }
 
-inline Cut find_cut(const float* x, size_t n, size_t k, float* scratch) noexcept {
-  constexpr float kLowest = -__builtin_inff();
+inline size_t emit_cut(const float* x, size_t n, const Cut& cut, int32_t* out) noexcept {
+  size_t count = emit<Above>(x, 0, cut.first_equal, cut.threshold, out);
+  count += emit<AtLeast>(x, cut.first_equal, cut.first_nan, cut.threshold, out + count);
+  count += emit<NotBelow>(x, cut.first_nan, n, cut.threshold, out + count);
+  return count;
+}
+
+constexpr float kLowest = -__builtin_inff();
+
+// Without groups.
+inline size_t select_directly(const float* x, size_t n, size_t k, int32_t* out) noexcept {
+  const size_t ordered = count_at_least(x, n, kLowest);
+  if (ordered >= k) return emit_cut(x, n, exact_cut(x, n, k, {kLowest, ordered}), out);
+  const size_t above = count_at_least(x, n, -__FLT_MAX__);
+  return emit_cut(x, n, cut_with_ties(x, n, kLowest, k - above), out);
+}
+
+struct TopKScratch {
+  float* maxima;        // [groups], then the candidates' scores
+  int32_t* candidates;  // [candidate_capacity] indices
+};
+
+inline size_t select_in_groups(
+    const float* x, size_t n, size_t k, int32_t* out, const TopKScratch& scratch) noexcept {
   const size_t groups = group_count(n, k);
-  if (groups == 0) {
-    const size_t ordered = count_at_least(x, n, kLowest);
-    if (ordered >= k) return exact_cut(x, n, x, n, k, {kLowest, ordered});
-    return cut_with_ties(x, n, kLowest, k - count_at_least(x, n, -__FLT_MAX__));
-  }
-  float* candidates = scratch + groups;
-  group_maxima(x, n, groups, scratch);
-  const float low = kth_largest(scratch, groups, k, enough_groups(k), {kLowest, groups}).value;
-  const size_t above = keep_above(x, n, low, candidates);
-  if (above < k) return cut_with_ties(x, n, low, k - above);
-  return exact_cut(x, n, candidates, above, k, {low, above});
+  group_maxima(x, n, groups, scratch.maxima);
+  const Bound all = {kLowest, groups};
+  const float low = kth_largest(scratch.maxima, groups, k, enough_groups(k), all).value;
+  const size_t above = find_above(x, n, low, scratch.candidates);
+  if (above < k) return emit_cut(x, n, cut_with_ties(x, n, low, k - above), out);
+  float* values = scratch.maxima;
+  for (size_t i = 0; i < above; ++i)
+    values[i] = x[scratch.candidates[i]];
+  const size_t count = emit_cut(values, above, exact_cut(values, above, k, {low, above}), out);
+  for (size_t i = 0; i < count; ++i)
+    out[i] = scratch.candidates[out[i]];
+  return count;
+}
+
+// Maxima and candidates' scores share a region.
+inline size_t value_capacity(size_t n, size_t k) noexcept {
+  const size_t groups = group_count(n, k);
+  return groups < candidate_capacity(n, k) ? candidate_capacity(n, k) : groups;
 }
 
 size_t top_k_scratch_bytes(size_t n, size_t k) noexcept {
-  return sizeof(float) * (group_count(n, k) + candidate_capacity(n, k));
+  return sizeof(float) * value_capacity(n, k) + sizeof(int32_t) * candidate_capacity(n, k);
 }
 
 size_t top_k(const float* scores, size_t n, size_t k, int32_t* out, void* scratch) noexcept {
@@ -248,11 +296,10 @@ size_t top_k(const float* scores, size_t n, size_t k, int32_t* out, void* scratc
     return n;
   }
   if (k == 0) return 0;
-  const Cut cut = find_cut(scores, n, k, static_cast<float*>(scratch));
-  size_t count = emit<Above>(scores, 0, cut.first_equal, cut.threshold, out);
-  count += emit<AtLeast>(scores, cut.first_equal, cut.first_nan, cut.threshold, out + count);
-  count += emit<NotBelow>(scores, cut.first_nan, n, cut.threshold, out + count);
-  return count;
+  if (group_count(n, k) == 0) return select_directly(scores, n, k, out);
+  float* values = static_cast<float*>(scratch);
+  void* candidates = values + value_capacity(n, k);
+  return select_in_groups(scores, n, k, out, {values, static_cast<int32_t*>(candidates)});
 }
 
 }  // namespace

@@ -42,13 +42,7 @@ inline uint64_t bits_nan(F32 a) {
   return a.v != a.v ? 1 : 0;
 }
 
-// Appends x[i], or first + i, for every set bit i; returns how many.
-inline size_t append_values(uint64_t bits, const float* x, float* out) {
-  size_t n = 0;
-  for (; bits != 0; bits &= bits - 1)
-    out[n++] = x[__builtin_ctzll(bits)];
-  return n;
-}
+// Appends first + i for every set bit i; returns how many.
 inline size_t append_indices(uint64_t bits, int32_t first, int32_t* out) {
   size_t n = 0;
   for (; bits != 0; bits &= bits - 1)
