@@ -16,11 +16,8 @@ Result<size_t> region_bytes(const char* what, size_t page_bytes, size_t n_layers
   const std::optional<uint64_t> all = layer ? checked_mul(*layer, n_layers) : std::nullopt;
   if (all && *all <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return *all;
   return error(StatusCode::kResourceExhausted,
-               "{}: {} pages of {} bytes in {} layers do not fit in memory",
-               what,
-               n_pages,
-               page_bytes,
-               n_layers);
+               "{}: {} pages of {} bytes in {} layers do not fit in memory", what, n_pages,
+               page_bytes, n_layers);
 }
 
 }  // namespace
@@ -28,8 +25,8 @@ Result<size_t> region_bytes(const char* what, size_t page_bytes, size_t n_layers
 Result<PagePool> PagePool::create(const PagePoolOptions& options) {
   constexpr int64_t kMaxPages = std::numeric_limits<int32_t>::max() / int64_t{kPageTokens};
   if (options.n_pages < 1 || options.n_pages > kMaxPages) {
-    return invalid_argument(
-        "page pool: {} pages of 64 tokens, want 1 to {}", options.n_pages, kMaxPages);
+    return invalid_argument("page pool: {} pages of 64 tokens, want 1 to {}", options.n_pages,
+                            kMaxPages);
   }
   PagePool pool;
   pool.options_ = options;
@@ -40,10 +37,8 @@ Result<PagePool> PagePool::create(const PagePoolOptions& options) {
     n_indexed += indexed ? 1 : 0;
   }
   DSA_ASSIGN_OR_RETURN(const size_t latent_bytes,
-                       region_bytes("latent cache",
-                                    options.latent.page_bytes(),
-                                    static_cast<size_t>(options.n_layers),
-                                    n_pages));
+                       region_bytes("latent cache", options.latent.page_bytes(),
+                                    static_cast<size_t>(options.n_layers), n_pages));
   DSA_ASSIGN_OR_RETURN(
       const size_t index_bytes,
       region_bytes("indexer-key cache", options.index.page_bytes(), n_indexed, n_pages));
@@ -60,9 +55,7 @@ Result<PagePool> PagePool::create(const PagePoolOptions& options) {
 Status PagePool::acquire(int64_t n, std::vector<int32_t>* pages) {
   if (n > n_free()) {
     return error(StatusCode::kResourceExhausted,
-                 "page pool: {} pages of 64 tokens free of {}, want {} more",
-                 n_free(),
-                 n_pages(),
+                 "page pool: {} pages of 64 tokens free of {}, want {} more", n_free(), n_pages(),
                  n);
   }
   for (int64_t i = 0; i < n; ++i) {
@@ -74,7 +67,9 @@ Status PagePool::acquire(int64_t n, std::vector<int32_t>* pages) {
   return {};
 }
 
-void PagePool::share(int32_t page) { ++holders_[static_cast<size_t>(page)]; }
+void PagePool::share(int32_t page) {
+  ++holders_[static_cast<size_t>(page)];
+}
 
 void PagePool::release(int32_t page) {
   if (--holders_[static_cast<size_t>(page)] == 0) free_.push_back(page);
@@ -83,8 +78,7 @@ void PagePool::release(int32_t page) {
 void PagePool::copy_page(int32_t from, int32_t to) {
   const auto copy = [from, to](uint8_t* base, size_t page_bytes) {
     std::memcpy(base + static_cast<size_t>(to) * page_bytes,
-                base + static_cast<size_t>(from) * page_bytes,
-                page_bytes);
+                base + static_cast<size_t>(from) * page_bytes, page_bytes);
   };
   for (int64_t layer = 0; layer < options_.n_layers; ++layer) {
     copy(latent(layer), options_.latent.page_bytes());

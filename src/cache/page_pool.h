@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "dsa/status.h"
+
 #include "formats/cache_layout.h"
 #include "runtime/aligned_buffer.h"
 

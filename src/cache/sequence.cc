@@ -46,12 +46,14 @@ void SequencePages::trim(PagePool* pool) {
 SequencePages SequencePages::fork(PagePool* pool) const {
   SequencePages copy = *this;
   copy.pages_.resize(static_cast<size_t>(ceil_div(length_, kTokens)));
-  for (const int32_t page : copy.pages_) pool->share(page);
+  for (const int32_t page : copy.pages_)
+    pool->share(page);
   return copy;
 }
 
 void SequencePages::release(PagePool* pool) {
-  for (const int32_t page : pages_) pool->release(page);
+  for (const int32_t page : pages_)
+    pool->release(page);
   pages_.clear();
   length_ = 0;
 }

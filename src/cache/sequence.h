@@ -11,8 +11,9 @@
 #include <span>
 #include <vector>
 
-#include "cache/page_pool.h"
 #include "dsa/status.h"
+
+#include "cache/page_pool.h"
 
 namespace dsa {
 

@@ -1,3 +1,5 @@
+#include "dsa/engine.h"
+
 #include <algorithm>
 #include <limits>
 #include <memory>
@@ -6,7 +8,6 @@
 #include "cache/page_pool.h"
 #include "cache/sequence.h"
 #include "common/status_macros.h"
-#include "dsa/engine.h"
 #include "model/forward.h"
 #include "model/model.h"
 #include "ops/context.h"
@@ -40,8 +41,7 @@ Result<EngineOptions> resolve(const ModelConfig& config, EngineOptions options) 
 
 PagePoolOptions pool_options(const ModelConfig& config, const EngineOptions& options) {
   PagePoolOptions pool;
-  pool.latent = {options.kv_cache,
-                 static_cast<size_t>(config.kv_lora_rank),
+  pool.latent = {options.kv_cache, static_cast<size_t>(config.kv_lora_rank),
                  static_cast<size_t>(config.qk_rope_head_dim)};
   pool.index = {options.index_cache, static_cast<size_t>(config.indexer.head_dim)};
   pool.n_layers = config.n_layers;
@@ -72,12 +72,8 @@ struct Engine::Impl {
     const ModelConfig& config = model->config();
     DSA_ASSIGN_OR_RETURN(const kernels::KernelTable* table, select_kernels());
     DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(config, options)));
-    DSA_ASSIGN_OR_RETURN(forward,
-                         ForwardPass::create(config,
-                                             model->impl().weights,
-                                             options,
-                                             {table, &threads},
-                                             &*pool));
+    DSA_ASSIGN_OR_RETURN(forward, ForwardPass::create(config, model->impl().weights, options,
+                                                      {table, &threads}, &*pool));
     sequences.resize(static_cast<size_t>(options.max_sequences));
     last_logits.resize(static_cast<size_t>(config.vocab_size));
     return {};
@@ -97,8 +93,7 @@ struct Engine::Impl {
     const auto free = std::find(sequences.begin(), sequences.end(), std::nullopt);
     if (free == sequences.end()) {
       return error(StatusCode::kResourceExhausted,
-                   "max_sequences: {} sequences exist, want one more",
-                   sequences.size());
+                   "max_sequences: {} sequences exist, want one more", sequences.size());
     }
     *free = std::move(pages);
     return static_cast<SequenceId>(free - sequences.begin());
@@ -112,8 +107,8 @@ struct Engine::Impl {
     const int64_t vocab = model->config().vocab_size;
     for (size_t i = 0; i < step.tokens.size(); ++i) {
       if (step.tokens[i] >= 0 && step.tokens[i] < vocab) continue;
-      return invalid_argument(
-          "step {}: token {} is {}, want 0 to {}", index, i, step.tokens[i], vocab - 1);
+      return invalid_argument("step {}: token {} is {}, want 0 to {}", index, i, step.tokens[i],
+                              vocab - 1);
     }
     return {};
   }
@@ -131,24 +126,20 @@ struct Engine::Impl {
       n_tokens += static_cast<int64_t>(batch[i].tokens.size());
     }
     if (n_tokens <= options.max_batch_tokens) return {};
-    return invalid_argument(
-        "batch: {} tokens, want at most {}", n_tokens, options.max_batch_tokens);
+    return invalid_argument("batch: {} tokens, want at most {}", n_tokens,
+                            options.max_batch_tokens);
   }
 
   // All pages of the batch, or none.
   Status reserve(std::span<const Step> batch) {
     int64_t needed = 0;
     for (const Step& step : batch) {
-      needed += find(step.sequence)
-                    ->pages_needed(*pool, static_cast<int64_t>(step.tokens.size()));
+      needed += find(step.sequence)->pages_needed(*pool, static_cast<int64_t>(step.tokens.size()));
     }
     if (needed > pool->n_free()) {
       return error(StatusCode::kResourceExhausted,
                    "page pool: {} pages of {} tokens free of {}, the batch wants {} more",
-                   pool->n_free(),
-                   kPageTokens,
-                   pool->n_pages(),
-                   needed);
+                   pool->n_free(), kPageTokens, pool->n_pages(), needed);
     }
     for (const Step& step : batch) {
       DSA_RETURN_IF_ERROR(
@@ -186,8 +177,12 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Model> mode
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
-const Model& Engine::model() const { return *impl_->model; }
-const EngineOptions& Engine::options() const { return impl_->options; }
+const Model& Engine::model() const {
+  return *impl_->model;
+}
+const EngineOptions& Engine::options() const {
+  return impl_->options;
+}
 
 MemoryUse Engine::memory() const {
   MemoryUse use;
@@ -200,7 +195,9 @@ MemoryUse Engine::memory() const {
   return use;
 }
 
-Result<SequenceId> Engine::create_sequence() { return impl_->add(SequencePages()); }
+Result<SequenceId> Engine::create_sequence() {
+  return impl_->add(SequencePages());
+}
 
 Result<SequenceId> Engine::fork_sequence(SequenceId source) {
   const SequencePages* sequence = impl_->find(source);
@@ -242,11 +239,7 @@ Status Engine::prefill(SequenceId sequence,
   if (needed > impl_->pool->n_free()) {
     return error(StatusCode::kResourceExhausted,
                  "page pool: {} pages of {} tokens free of {}, {} tokens want {} more",
-                 impl_->pool->n_free(),
-                 kPageTokens,
-                 impl_->pool->n_pages(),
-                 total,
-                 needed);
+                 impl_->pool->n_free(), kPageTokens, impl_->pool->n_pages(), total, needed);
   }
   DSA_RETURN_IF_ERROR(impl_->check_step({sequence, tokens, logits}, 0));
   const auto chunk = static_cast<size_t>(impl_->options.max_batch_tokens);

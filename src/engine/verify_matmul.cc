@@ -74,7 +74,7 @@ void check_product(kernels::MatmulFn fn,
   args.accumulate = true;
   fn(args);
   reference::Matrix weights = reference::widen(w.view);
-  if (!transposed) weights = reference::transpose(weights);
+  if (transposed) weights = reference::transpose(weights);
   const reference::Product want =
       reference::multiply(reference::widen(a.view), weights, shape.m, shape.n, shape.k);
   // Forward bound of a sum of k products and the value it is added to.

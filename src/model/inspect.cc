@@ -23,7 +23,8 @@ void add_tensors(const SafetensorsFile& file, Inspection* inspection) {
     inspection->total_bytes += info.bytes;
     if (!tensor.name.ends_with("_scale_inv")) {
       int64_t elements = 1;
-      for (const int64_t extent : tensor.shape) elements *= extent;
+      for (const int64_t extent : tensor.shape)
+        elements *= extent;
       inspection->n_parameters += elements;
     }
     inspection->tensors.push_back(std::move(info));
@@ -31,8 +32,7 @@ void add_tensors(const SafetensorsFile& file, Inspection* inspection) {
 }
 
 void sort_tensors(Inspection* inspection) {
-  std::sort(inspection->tensors.begin(),
-            inspection->tensors.end(),
+  std::sort(inspection->tensors.begin(), inspection->tensors.end(),
             [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
 }
 
@@ -58,7 +58,8 @@ Result<Inspection> inspect_checkpoint(const std::string& path) {
     return inspection;
   }
   DSA_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(path));
-  for (const SafetensorsFile& shard : checkpoint.shards()) add_tensors(shard, &inspection);
+  for (const SafetensorsFile& shard : checkpoint.shards())
+    add_tensors(shard, &inspection);
   sort_tensors(&inspection);
   const Result<ModelConfig> config =
       parse_model_config(checkpoint.config_text(), checkpoint.config_path());

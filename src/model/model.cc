@@ -11,16 +11,22 @@ Result<std::shared_ptr<const Model>> Model::open(const std::string& dir) {
   DSA_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(dir));
   DSA_ASSIGN_OR_RETURN(ModelConfig config,
                        parse_model_config(checkpoint.config_text(), checkpoint.config_path()));
-  auto impl = std::make_unique<Impl>(
-      Impl{std::move(checkpoint), std::move(config), ModelWeights()});
+  auto impl =
+      std::make_unique<Impl>(Impl{std::move(checkpoint), std::move(config), ModelWeights()});
   LoadedWeights loaded = load_weights(impl->config, impl->checkpoint);
   if (!loaded.problems.empty()) return loaded.problems.front();
   impl->weights = std::move(loaded.weights);
   return std::shared_ptr<const Model>(std::make_shared<Model>(std::move(impl)));
 }
 
-const ModelConfig& Model::config() const { return impl_->config; }
-int64_t Model::weight_bytes() const { return impl_->weights.n_bytes; }
-int64_t Model::n_parameters() const { return impl_->weights.n_parameters; }
+const ModelConfig& Model::config() const {
+  return impl_->config;
+}
+int64_t Model::weight_bytes() const {
+  return impl_->weights.n_bytes;
+}
+int64_t Model::n_parameters() const {
+  return impl_->weights.n_parameters;
+}
 
 }  // namespace dsa

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dsa/engine.h"
+
 #include "io/checkpoint.h"
 #include "model/weights.h"
 

@@ -21,8 +21,7 @@ std::vector<float> rope_frequencies(const RopeConfig& config, size_t d_rope, boo
   const auto d = static_cast<double>(d_rope);
   std::vector<float> frequencies(d_rope / 2);
   for (size_t i = 0; i < frequencies.size(); ++i) {
-    frequencies[i] =
-        static_cast<float>(std::pow(config.theta, -2.0 * static_cast<double>(i) / d));
+    frequencies[i] = static_cast<float>(std::pow(config.theta, -2.0 * static_cast<double>(i) / d));
   }
   if (!yarn) return frequencies;
   const double low = std::max(std::floor(correction_dim(config, d, config.beta_fast)), 0.0);

@@ -45,10 +45,9 @@ class Loader {
     weights.embedding =
         plain_matrix("model.embed_tokens.weight", config_.vocab_size, config_.hidden_size);
     weights.final_norm = vector("model.norm.weight", config_.hidden_size);
-    weights.lm_head =
-        config_.tie_word_embeddings
-            ? weights.embedding
-            : plain_matrix("lm_head.weight", config_.vocab_size, config_.hidden_size);
+    weights.lm_head = config_.tie_word_embeddings
+                          ? weights.embedding
+                          : plain_matrix("lm_head.weight", config_.vocab_size, config_.hidden_size);
     weights.layers.resize(static_cast<size_t>(config_.n_layers));
     for (int64_t i = 0; i < config_.n_layers; ++i) {
       load_layer(i, &weights.layers[static_cast<size_t>(i)]);
@@ -78,15 +77,12 @@ class Loader {
     layer->q_a = matrix(prefix + "q_a_proj.weight", c.q_lora_rank, c.hidden_size);
     layer->q_a_norm = vector(prefix + "q_a_layernorm.weight", c.q_lora_rank);
     layer->q_b = matrix(prefix + "q_b_proj.weight",
-                        c.n_heads * (c.qk_nope_head_dim + c.qk_rope_head_dim),
-                        c.q_lora_rank);
-    layer->kv_a = matrix(prefix + "kv_a_proj_with_mqa.weight",
-                         c.kv_lora_rank + c.qk_rope_head_dim,
+                        c.n_heads * (c.qk_nope_head_dim + c.qk_rope_head_dim), c.q_lora_rank);
+    layer->kv_a = matrix(prefix + "kv_a_proj_with_mqa.weight", c.kv_lora_rank + c.qk_rope_head_dim,
                          c.hidden_size);
     layer->kv_a_norm = vector(prefix + "kv_a_layernorm.weight", c.kv_lora_rank);
     layer->kv_b = matrix(prefix + "kv_b_proj.weight",
-                         c.n_heads * (c.qk_nope_head_dim + c.v_head_dim),
-                         c.kv_lora_rank);
+                         c.n_heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank);
     layer->o = matrix(prefix + "o_proj.weight", c.hidden_size, c.n_heads * c.v_head_dim);
   }
 
@@ -124,8 +120,8 @@ class Loader {
   // A matrix that may be stored in any way the configuration allows.
   Weight matrix(const std::string& name, int64_t rows, int64_t cols) {
     if (!config_.fp8_weights) return plain_matrix(name, rows, cols);
-    const StoredTensor* tensor = require(
-        name, {rows, cols}, {DType::kF32, DType::kF16, DType::kBF16, DType::kE4M3});
+    const StoredTensor* tensor =
+        require(name, {rows, cols}, {DType::kF32, DType::kF16, DType::kBF16, DType::kE4M3});
     Weight weight = view(tensor, rows, cols);
     if (weight.dtype == DType::kE4M3) add_scale(name, &weight);
     return weight;
@@ -147,18 +143,16 @@ class Loader {
     const size_t rows = ceil_div(weight->rows, kWeightBlock);
     const size_t cols = ceil_div(weight->cols, kWeightBlock);
     const std::string scale_name = name + "_scale_inv";
-    const StoredTensor* tensor =
-        require(scale_name, {static_cast<int64_t>(rows), static_cast<int64_t>(cols)}, {DType::kF32});
+    const StoredTensor* tensor = require(
+        scale_name, {static_cast<int64_t>(rows), static_cast<int64_t>(cols)}, {DType::kF32});
     if (tensor == nullptr) return;
     std::vector<float> scale = to_f32(*tensor);
-    const auto bad = std::find_if(
-        scale.begin(), scale.end(), [](float value) { return !std::isfinite(value); });
+    const auto bad =
+        std::find_if(scale.begin(), scale.end(), [](float value) { return !std::isfinite(value); });
     if (bad != scale.end()) {
-      loaded_->problems.push_back(corruption("{}: tensor \"{}\": scale {} is {}, want a finite value",
-                                             checkpoint_.config_path(),
-                                             scale_name,
-                                             bad - scale.begin(),
-                                             *bad));
+      loaded_->problems.push_back(
+          corruption("{}: tensor \"{}\": scale {} is {}, want a finite value",
+                     checkpoint_.config_path(), scale_name, bad - scale.begin(), *bad));
     }
     loaded_->weights.scales.push_back(std::move(scale));
     weight->scale = loaded_->weights.scales.back().data();

@@ -11,6 +11,7 @@
 
 #include "dsa/model_config.h"
 #include "dsa/status.h"
+
 #include "io/checkpoint.h"
 #include "ops/mlp.h"
 #include "tensor/weight.h"
@@ -55,7 +56,7 @@ struct ModelWeights {
 
 struct LoadedWeights {
   ModelWeights weights;
-  std::vector<Status> problems;  // every tensor that is missing or not as wanted
+  std::vector<Status> problems;             // every tensor that is missing or not as wanted
   std::set<std::string, std::less<>> used;  // names of the tensors read
 };
 

@@ -62,6 +62,15 @@ void attend_one(const OpContext& context,
 
 }  // namespace
 
+size_t attend_scratch_bytes(const OpContext& context, const LatentLayout& layout, size_t n_heads) {
+  const kernels::AttentionKernels& kernels = *context.kernels->attention;
+  // The last group may have fewer heads than the others, and need more.
+  const size_t bytes =
+      std::max(kernels.attend_scratch_bytes(layout, std::min(kHeadsPerItem, n_heads)),
+               kernels.attend_scratch_bytes(layout, n_heads % kHeadsPerItem));
+  return round_up<size_t>(bytes, 64);
+}
+
 void attend_rows(const OpContext& context,
                  const RowAttention& args,
                  float* part_out,

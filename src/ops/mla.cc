@@ -220,11 +220,9 @@ void MlaScratch::plan(const OpContext& context,
   own_stride = max_queries;
   plan->add(&own_list, tile * own_stride);
   plan->add(&own_counts, tile);
-  const kernels::AttentionKernels& kernels = *context.kernels->attention;
   const LatentLayout own_layout = {CacheFormat::kF32, dims.d_latent, dims.d_rope};
-  attend_bytes = round_up<size_t>(std::max(kernels.attend_scratch_bytes(layout, dims.n_heads),
-                                           kernels.attend_scratch_bytes(own_layout, dims.n_heads)),
-                                  64);
+  attend_bytes = std::max(attend_scratch_bytes(context, layout, dims.n_heads),
+                          attend_scratch_bytes(context, own_layout, dims.n_heads));
   plan->add(&attend, n_threads * attend_bytes);
   plan_buffer(plan, &latents, kLatentTile, dims.d_row(), bf16);
   expanded_bytes = expanded_scratch_bytes(dims, max_queries);

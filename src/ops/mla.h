@@ -109,6 +109,9 @@ struct RowAttention {
 
 inline constexpr size_t kMaxAttentionParts = 8;
 
+// Bytes of one thread's scratch for attend_rows(), a multiple of 64.
+size_t attend_scratch_bytes(const OpContext& context, const LatentLayout& layout, size_t n_heads);
+
 // part_out: [kMaxAttentionParts, n_heads, d_latent], part_lse: [kMaxAttentionParts, n_heads];
 // attend_scratch: [threads] of attend_bytes.
 void attend_rows(const OpContext& context,

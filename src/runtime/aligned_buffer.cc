@@ -16,13 +16,9 @@ AlignedBuffer::~AlignedBuffer() {
 Result<AlignedBuffer> AlignedBuffer::allocate(size_t n_bytes, const char* what) {
   AlignedBuffer buffer;
   if (n_bytes == 0) return buffer;
-  void* memory =
-      mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory = mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
-    return error(StatusCode::kResourceExhausted,
-                 "{}: cannot allocate {} bytes: {}",
-                 what,
-                 n_bytes,
+    return error(StatusCode::kResourceExhausted, "{}: cannot allocate {} bytes: {}", what, n_bytes,
                  std::strerror(errno));
   }
   // Gathered rows lie anywhere in the pool: large pages save address translation.

@@ -28,7 +28,8 @@ ProcCpu read_proc_cpuinfo() {
     if (line.starts_with("model name")) cpu.model_name = line.substr(colon + 2);
     if (!line.starts_with("flags")) continue;
     std::istringstream words(line.substr(colon + 2));
-    for (std::string word; words >> word;) cpu.flags.push_back(word);
+    for (std::string word; words >> word;)
+      cpu.flags.push_back(word);
   }
   return cpu;
 }
@@ -37,9 +38,9 @@ ProcCpu read_proc_cpuinfo() {
 
 CpuInfo detect_cpu() {
   constexpr std::string_view kFeatures[] = {
-      "avx2",     "fma",         "f16c",        "bmi2",        "avx512f",     "avx512bw",
-      "avx512dq", "avx512vl",    "avx512cd",    "avx512_vnni", "avx512_bf16", "avx512vbmi",
-      "avx512_vbmi2", "amx_bf16", "amx_int8"};
+      "avx2",        "fma",        "f16c",         "bmi2",     "avx512f",
+      "avx512bw",    "avx512dq",   "avx512vl",     "avx512cd", "avx512_vnni",
+      "avx512_bf16", "avx512vbmi", "avx512_vbmi2", "amx_bf16", "amx_int8"};
   const ProcCpu cpu = read_proc_cpuinfo();
   CpuInfo info;
   info.model_name = cpu.model_name;

@@ -27,7 +27,8 @@ void wait_while_equal(const std::atomic<T>& value, T old) {
     if (value.load(std::memory_order_acquire) != old) return;
     __builtin_ia32_pause();
   }
-  while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
+  while (value.load(std::memory_order_acquire) == old)
+    value.wait(old, std::memory_order_acquire);
 }
 
 }  // namespace
@@ -76,10 +77,13 @@ ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>()) {
 ThreadPool::~ThreadPool() {
   state_->stopping = true;
   state_->start_job();
-  for (std::thread& thread : state_->threads) thread.join();
+  for (std::thread& thread : state_->threads)
+    thread.join();
 }
 
-int ThreadPool::n_threads() const { return static_cast<int>(state_->threads.size()) + 1; }
+int ThreadPool::n_threads() const {
+  return static_cast<int>(state_->threads.size()) + 1;
+}
 
 void ThreadPool::parallel_for(int64_t n_items, const std::function<void(int64_t, int)>& fn) {
   if (n_items <= 0) return;

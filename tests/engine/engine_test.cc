@@ -206,13 +206,13 @@ struct Selected {
   std::vector<std::vector<float>> scores;
 };
 
-Selected selections_of_layer_2(const EngineOptions& options, bool scores) {
+Selected selections_of_first_layer(const EngineOptions& options, bool scores) {
   const auto engine = make(options);
   Selected result;
   ForwardHooks hooks;
   hooks.selection_scores = scores;
   hooks.selection = [&result](const Selection& selection) {
-    if (selection.layer != 2) return;
+    if (selection.layer != 0) return;
     EXPECT_EQ(selection.position, static_cast<int64_t>(result.rows.size()));
     result.rows.emplace_back(selection.positions.begin(), selection.positions.end());
     result.scores.emplace_back(selection.scores.begin(), selection.scores.end());
@@ -226,7 +226,7 @@ TEST(Selection, KeepsTheFirstAndTheMostRecentInsideTheBudget) {
   options.top_k = 32;
   options.keep_first = 4;
   options.keep_recent = 8;
-  const Selected selected = selections_of_layer_2(options, false);
+  const Selected selected = selections_of_first_layer(options, false);
   for (size_t i = 0; i < selected.rows.size(); ++i) {
     const std::vector<int32_t>& row = selected.rows[i];
     ASSERT_EQ(row.size(), std::min<size_t>(i + 1, 32));
@@ -244,7 +244,7 @@ TEST(Selection, WindowSeesTheMostRecentTokens) {
   EngineOptions options = small();
   options.attention = AttentionMode::kWindow;
   options.window = 5;
-  const Selected selected = selections_of_layer_2(options, true);
+  const Selected selected = selections_of_first_layer(options, true);
   EXPECT_THAT(selected.rows[2], testing::ElementsAre(0, 1, 2));
   EXPECT_THAT(selected.rows[100], testing::ElementsAre(96, 97, 98, 99, 100));
   EXPECT_TRUE(selected.scores[100].empty());
@@ -255,9 +255,9 @@ TEST(Selection, ReportsTheScoresOfWhatItChose) {
   small_budget.top_k = 16;
   EngineOptions large_budget = small();
   large_budget.top_k = 256;
-  const Selected few = selections_of_layer_2(small_budget, true);
-  const Selected all = selections_of_layer_2(large_budget, true);
-  // Up to 16 tokens both runs attend to everything, so their scores agree; every row has scores.
+  const Selected few = selections_of_first_layer(small_budget, true);
+  const Selected all = selections_of_first_layer(large_budget, true);
+  // The first layer's scores do not depend on the budget; every row has them.
   for (size_t i = 0; i < 16; ++i)
     EXPECT_EQ(few.scores[i], all.scores[i]);
   for (size_t i = 0; i < few.rows.size(); ++i) {

@@ -6,13 +6,15 @@
 namespace dsa::kernels::avx2 {
 namespace {
 
-constexpr size_t kDirectRows = 4;      // at most so many rows skip the panel
+constexpr size_t kPlainDirectRows = 4;
+constexpr size_t kScaledDirectRows = 2;
+constexpr size_t kMaxDirectRows = 4;
 constexpr size_t kDirectTile = 8;      // accumulators of a direct tile
 constexpr size_t kPanelRows = 6;       // weight rows in a panel
 constexpr size_t kTileRows = 3;        // of them in a register tile
-constexpr size_t kPlainTileRows = 4;   // rows of A in it
 constexpr size_t kScaledTileRows = 2;  // half: each element has two accumulators
 constexpr size_t kTileVectors = 2;     // nn: vectors along n
+constexpr size_t kStripMaxRows = 4;
 constexpr size_t kColumnTileRows = 6;  // nn: rows of A
 
 struct F32Math {
@@ -26,6 +28,11 @@ struct F32Math {
   static void store(float* p, Vec x) { avx2::store(p, x); }
   static void store_first(float* p, size_t n, Vec x) { avx2::store_first(p, n, x); }
   static F32 dot(F32 acc, Vec a, Vec b) { return fma(a, b, acc); }
+  // Keeps x in a register: g++ would load it again for each use.
+  static Vec in_register(Vec x) {
+    asm("" : "+x"(x.v));
+    return x;
+  }
 };
 
 struct StoredF32 {

@@ -6,13 +6,15 @@
 namespace dsa::kernels::avx512 {
 namespace {
 
-constexpr size_t kDirectRows = 4;      // at most so many rows skip the panel
-constexpr size_t kDirectTile = 16;     // accumulators of a direct tile
+constexpr size_t kPlainDirectRows = 4;
+constexpr size_t kScaledDirectRows = 3;
+constexpr size_t kMaxDirectRows = 6;
+constexpr size_t kDirectTile = 24;     // accumulators of a direct tile
 constexpr size_t kPanelRows = 8;       // weight rows in a panel
 constexpr size_t kTileRows = 4;        // of them in a register tile
-constexpr size_t kPlainTileRows = 6;   // rows of A in it
 constexpr size_t kScaledTileRows = 3;  // half: each element has two accumulators
 constexpr size_t kTileVectors = 4;     // nn: vectors along n
+constexpr size_t kStripMaxRows = 4;
 constexpr size_t kColumnTileRows = 6;  // nn: rows of A
 
 struct F32Math {
@@ -26,6 +28,11 @@ struct F32Math {
   static void store(float* p, Vec x) { avx512::store(p, x); }
   static void store_first(float* p, size_t n, Vec x) { avx512::store_first(p, n, x); }
   static F32 dot(F32 acc, Vec a, Vec b) { return fma(a, b, acc); }
+  // Keeps x in a register: g++ would load it again for each use.
+  static Vec in_register(Vec x) {
+    asm("" : "+v"(x.v));
+    return x;
+  }
 };
 
 struct Bf16x32 {
@@ -46,6 +53,10 @@ struct Bf16Math {
   static void store(uint16_t* p, Vec x) { _mm512_storeu_si512(p, x.v); }
   static void store_first(uint16_t* p, size_t n, Vec x) {
     _mm512_mask_storeu_epi16(p, first32(n), x.v);
+  }
+  static Vec in_register(Vec x) {
+    asm("" : "+v"(x.v));
+    return x;
   }
   static F32 dot(F32 acc, Vec a, Vec b) {
     return {_mm512_dpbf16_ps(acc.v, __builtin_bit_cast(__m512bh, a.v),

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "kernels/generic/dot_tile.inl.h"
+#include "kernels/generic/vector_loop.inl.h"
 #include "kernels/indexer_kernels.h"
 
 namespace dsa::kernels::DSA_TIER {
@@ -91,12 +92,11 @@ inline void finish_scores(const float* partial,
                           const float* scales,
                           size_t n,
                           float* out) noexcept {
-  for (size_t i = 0; i < n; i += kLanes) {
-    const size_t count = n - i < kLanes ? n - i : kLanes;
+  for_each_vector(n, [=](size_t i, auto part) {
     F32 score = sum_rows(partial + i * kLanes);
-    if (scales != nullptr) score = mul(score, load_first(scales + i, count));
-    store_first(out + i, count, score);
-  }
+    if (scales != nullptr) score = mul(score, load(scales + i, part));
+    store(out + i, score, part);
+  });
 }
 
 // Consecutive keys of one page.

@@ -23,6 +23,10 @@
 #include "formats/cache_layout.h"
 #include "kernels/matmul_kernels.h"
 
+// A function of its own with everything it calls inlined: compilers give up on inlining inside
+// larger functions, and a lambda that is called keeps its registers in memory.
+#define DSA_LEAF [[gnu::flatten, gnu::noinline]]
+
 namespace dsa::kernels::DSA_TIER {
 namespace {
 

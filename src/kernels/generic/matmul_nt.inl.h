@@ -19,24 +19,46 @@ inline void write_sum(const MatmulArgs& args, size_t i, size_t j, F32 acc) {
 
 // Few rows: weights go straight from memory to registers, once.
 
+// Where to prefetch while element k is used: `distance` elements ahead in the same row, and past
+// its end in the row `skip` elements on, which the next tile begins with.
+struct Prefetch {
+  size_t distance;
+  size_t row_end;
+  size_t skip;
+
+  template <class Bits>
+  void operator()(const Bits* row, size_t k) const {
+    const size_t ahead = k + distance;
+    __builtin_prefetch(row + (ahead < row_end ? ahead : ahead - row_end + skip));
+  }
+};
+
+struct NoPrefetch {
+  template <class Bits>
+  void operator()(const Bits*, size_t) const {}
+};
+
 // Adds the products of elements [begin, end) of the rows.
-template <class Math, class A, class W, size_t kM, size_t kN>
+template <class Math, class A, class W, size_t kM, size_t kN, class Fetch>
 [[gnu::always_inline]] inline void add_products(const typename A::Bits* const (&a)[kM],
                                                 const typename W::Bits* const (&w)[kN],
                                                 size_t begin,
                                                 size_t end,
+                                                const Fetch& prefetch,
                                                 F32 (&acc)[kM][kN]) {
   constexpr size_t kGroup = W::kVecs * Math::kStep;
   size_t k = begin;
   for (; k + kGroup <= end; k += kGroup) {
     unroll<kN>([&](auto j) {
       typename Math::Vec weights[W::kVecs];
+      prefetch(w[j], k);
       W::load(w[j] + k, weights);
       unroll<W::kVecs>([&](auto v) {
+        const typename Math::Vec weight = Math::in_register(weights[v]);
         unroll<kM>([&](auto i) {
           typename Math::Vec row[1];
           A::load(a[i] + k + v * Math::kStep, row);
-          acc[i][j] = Math::dot(acc[i][j], row[0], weights[v]);
+          acc[i][j] = Math::dot(acc[i][j], row[0], weight);
         });
       });
     });
@@ -57,13 +79,17 @@ template <class Math, class A, class W, size_t kM, size_t kN>
   });
 }
 
+constexpr size_t kPrefetchBytes = 1024;
+
 template <class Math, class A, class W, size_t kM, size_t kN>
-inline void direct_tile(const MatmulArgs& args, size_t j0) {
+DSA_LEAF void direct_tile(const MatmulArgs& args, size_t i0, size_t j0) {
   const size_t columns = smaller(kN, args.n - j0);
   const typename A::Bits* a[kM];
   const typename W::Bits* w[kN];
   F32 total[kM][kN];
-  unroll<kM>([&](auto i) { a[i] = static_cast<const typename A::Bits*>(args.a) + i * args.lda; });
+  const Prefetch prefetch = {smaller(kPrefetchBytes / sizeof(typename W::Bits), args.k), args.k,
+                             kN * args.w.ld};
+  unroll<kM>([&](auto i) { a[i] = static_cast<const typename A::Bits*>(args.a) + (i0 + i) * args.lda; });
   unroll<kN>([&](auto j) {  // beyond the edge: the last row once more, not written
     w[j] = element<typename W::Bits>(args.w, j0 + smaller(j, columns - 1), 0);
     unroll<kM>([&](auto i) { total[i][j] = zero(); });
@@ -74,18 +100,18 @@ inline void direct_tile(const MatmulArgs& args, size_t j0) {
       end = block_end(args.w.col0, k, args.k);
       F32 piece[kM][kN];
       unroll<kM>([&](auto i) { unroll<kN>([&](auto j) { piece[i][j] = zero(); }); });
-      add_products<Math, A, W>(a, w, k, end, piece);
+      add_products<Math, A, W>(a, w, k, end, prefetch, piece);
       unroll<kN>([&](auto j) {
         const F32 scale = set(block_scale(args.w, j0 + smaller(j, columns - 1), k));
         unroll<kM>([&](auto i) { total[i][j] = fma(piece[i][j], scale, total[i][j]); });
       });
     }
   } else {
-    add_products<Math, A, W>(a, w, 0, args.k, total);
+    add_products<Math, A, W>(a, w, 0, args.k, prefetch, total);
   }
   unroll<kM>([&](auto i) {
     unroll<kN>([&](auto j) {
-      if (j < columns) write_sum(args, i, j0 + j, total[i][j]);
+      if (j < columns) write_sum(args, i0 + i, j0 + j, total[i][j]);
     });
   });
 }
@@ -99,49 +125,51 @@ constexpr size_t direct_columns(size_t accumulators, size_t rows) {
 
 template <class Math, class A, class W>
 void direct_nt(const MatmulArgs& args) {
-  with_constant<kDirectRows>(args.m, [&](auto rows) {
+  constexpr size_t kMost = W::kScaled ? kScaledDirectRows : kPlainDirectRows;
+  with_constant<kMost>(tile_rows<kMost>(args.m), [&](auto rows) {
     constexpr size_t kM = decltype(rows){};
     constexpr size_t kN = direct_columns(W::kScaled ? kDirectTile / 2 : kDirectTile, kM);
-    for (size_t j = 0; j < args.n; j += kN)
-      direct_tile<Math, A, W, kM, kN>(args, j);
+    for (size_t j = 0; j < args.n; j += kN) {
+      size_t i = 0;
+      for (; i + kM <= args.m; i += kM)
+        direct_tile<Math, A, W, kM, kN>(args, i, j);
+      with_constant<kM>(args.m - i, [&](auto rest) {
+        if (i < args.m) direct_tile<Math, A, W, decltype(rest){}, kN>(args, i, j);
+      });
+    }
   });
 }
 
-// Many rows: a panel of kPanelRows weight rows is converted a chunk of k at a time and used by a
-// block of rows of A. Between chunks the accumulators rest in memory, whole.
+// Scaled weights for many rows: a panel of kPanelRows weight rows is converted a chunk of k at a
+// time and used by a block of rows of A. Between chunks the totals rest in memory, whole.
 
+constexpr size_t kPanels = 2;  // panels that share one pass over the block's rows of A
 constexpr size_t kBlockRows = 64;
 constexpr size_t kPanelBytes = 16 * 1024;
-constexpr size_t kMaxPieces = 8;
-
-template <class Math>
-constexpr size_t kPanelDepth = kPanelBytes / (kPanelRows * sizeof(typename Math::Element));
 
 template <class Math>
 struct Panel {
-  alignas(64) typename Math::Element weights[kPanelRows][kPanelDepth<Math>];
+  static constexpr size_t kDepth = kPanelBytes / (kPanelRows * sizeof(typename Math::Element));
+  static constexpr size_t kMaxPieces = kDepth / kWeightBlock;
+
+  alignas(64) typename Math::Element weights[kPanelRows][kDepth];
   size_t first = 0;  // chunk [first, first + depth) of k
   size_t depth = 0;
-  size_t n_pieces = 1;  // parts of the chunk with one scale each
+  size_t n_pieces = 0;  // parts of the chunk with one scale each
   size_t piece_end[kMaxPieces];
   float scale[kMaxPieces][kPanelRows];
 };
 
-// Last index of the chunk that starts at k: whole scale blocks while there is room.
-template <class Math, bool kScaled>
-inline size_t chunk_end(const MatmulArgs& args, size_t k) {
-  if (!kScaled) return smaller(args.k, k + kPanelDepth<Math>);
-  constexpr size_t kBlocks = smaller(kPanelDepth<Math> / kWeightBlock, kMaxPieces);
-  const size_t end = block_end(args.w.col0, k, args.k) + (kBlocks - 1) * kWeightBlock;
-  return smaller(args.k, end);
-}
-
 template <class Math, class W>
-inline void convert_row(const typename W::Bits* from, size_t n, typename Math::Element* to) {
+inline void convert_row(const typename W::Bits* from,
+                        size_t n,
+                        const Prefetch& prefetch,
+                        typename Math::Element* to) {
   constexpr size_t kGroup = W::kVecs * Math::kStep;
   typename Math::Vec vecs[W::kVecs];
   size_t k = 0;
   for (; k + kGroup <= n; k += kGroup) {
+    prefetch(from, k);
     W::load(from + k, vecs);
     unroll<W::kVecs>([&](auto v) { Math::store(to + k + v * Math::kStep, vecs[v]); });
   }
@@ -155,31 +183,29 @@ inline void convert_row(const typename W::Bits* from, size_t n, typename Math::E
 
 template <class Math, class W>
 void fill_panel(const MatmulArgs& args, size_t j0, size_t first, Panel<Math>& panel) {
-  const size_t end = chunk_end<Math, W::kScaled>(args, first);
   panel.first = first;
-  panel.depth = end - first;
-  for (size_t j = 0; j < kPanelRows; ++j) {
-    const size_t row = smaller(j0 + j, args.n - 1);
-    convert_row<Math, W>(element<typename W::Bits>(args.w, row, first), panel.depth,
-                         panel.weights[j]);
-  }
-  panel.n_pieces = 1;
-  panel.piece_end[0] = panel.depth;
-  if constexpr (W::kScaled) {
-    panel.n_pieces = 0;
-    for (size_t k = first, next = 0; k < end; k = next) {
-      next = block_end(args.w.col0, k, end);
-      for (size_t j = 0; j < kPanelRows; ++j) {
-        panel.scale[panel.n_pieces][j] = block_scale(args.w, smaller(j0 + j, args.n - 1), k);
-      }
-      panel.piece_end[panel.n_pieces++] = next - first;
+  panel.n_pieces = 0;
+  size_t end = first;
+  while (end < args.k && panel.n_pieces < Panel<Math>::kMaxPieces) {
+    for (size_t j = 0; j < kPanelRows; ++j) {
+      panel.scale[panel.n_pieces][j] = block_scale(args.w, smaller(j0 + j, args.n - 1), end);
     }
+    end = block_end(args.w.col0, end, args.k);
+    panel.piece_end[panel.n_pieces++] = end - first;
+  }
+  panel.depth = end - first;
+  // The same rows' next chunk, or the first one of the rows that come next.
+  const Prefetch prefetch = {panel.depth, args.k - first, kPanels * kPanelRows * args.w.ld - first};
+  for (size_t j = 0; j < kPanelRows; ++j) {
+    const size_t row = smaller(j0 + j, args.n - 1);  // beyond the edge: the last row, not written
+    convert_row<Math, W>(element<typename W::Bits>(args.w, row, first), panel.depth, prefetch,
+                         panel.weights[j]);
   }
 }
 
 // kM rows of A times kTileRows rows of the panel; sums: [kM][kPanelRows].
-template <class Math, class A, bool kScaled, size_t kM>
-void panel_tile(
+template <class Math, class A, size_t kM>
+inline void panel_tile(
     const typename A::Bits* a, size_t lda, const Panel<Math>& panel, size_t j0, F32* sums) {
   const typename A::Bits* a_rows[kM];
   const typename Math::Element* w_rows[kTileRows];
@@ -189,76 +215,77 @@ void panel_tile(
     unroll<kTileRows>([&](auto j) { total[i][j] = sums[i * kPanelRows + j0 + j]; });
   });
   unroll<kTileRows>([&](auto j) { w_rows[j] = panel.weights[j0 + j]; });
-
-  if constexpr (kScaled) {
-    for (size_t p = 0, begin = 0; p < panel.n_pieces; begin = panel.piece_end[p++]) {
-      F32 piece[kM][kTileRows];
-      unroll<kM>([&](auto i) { unroll<kTileRows>([&](auto j) { piece[i][j] = zero(); }); });
-      add_products<Math, A, InPanel<Math>>(a_rows, w_rows, begin, panel.piece_end[p], piece);
-      unroll<kTileRows>([&](auto j) {
-        const F32 scale = set(panel.scale[p][j0 + j]);
-        unroll<kM>([&](auto i) { total[i][j] = fma(piece[i][j], scale, total[i][j]); });
-      });
-    }
-  } else {
-    add_products<Math, A, InPanel<Math>>(a_rows, w_rows, 0, panel.depth, total);
+  for (size_t p = 0, begin = 0; p < panel.n_pieces; begin = panel.piece_end[p++]) {
+    F32 piece[kM][kTileRows];
+    unroll<kM>([&](auto i) { unroll<kTileRows>([&](auto j) { piece[i][j] = zero(); }); });
+    add_products<Math, A, InPanel<Math>>(a_rows, w_rows, begin, panel.piece_end[p], NoPrefetch{},
+                                         piece);
+    unroll<kTileRows>([&](auto j) {
+      const F32 scale = set(panel.scale[p][j0 + j]);
+      unroll<kM>([&](auto i) { total[i][j] = fma(piece[i][j], scale, total[i][j]); });
+    });
   }
   unroll<kM>([&](auto i) {
     unroll<kTileRows>([&](auto j) { sums[i * kPanelRows + j0 + j] = total[i][j]; });
   });
 }
 
-template <class Math, class A, bool kScaled>
+template <class Math, class A>
 void multiply_panel(const MatmulArgs& args,
                     size_t i0,
                     size_t n_rows,
                     const Panel<Math>& panel,
                     F32 (*sums)[kPanelRows]) {
-  constexpr size_t kMost = kScaled ? kScaledTileRows : kPlainTileRows;
   const auto* a = static_cast<const typename A::Bits*>(args.a) + i0 * args.lda;
   for (size_t i = 0, step = 0; i < n_rows; i += step) {
-    step = tile_rows<kMost>(n_rows - i);
-    with_constant<kMost>(step, [&](auto rows) {
-      for (size_t j = 0; j < kPanelRows; j += kTileRows) {
-        panel_tile<Math, A, kScaled, decltype(rows){}>(a + i * args.lda, args.lda, panel, j,
-                                                       sums[i]);
-      }
+    step = tile_rows<kScaledTileRows>(n_rows - i);
+    with_constant<kScaledTileRows>(step, [&](auto rows) {
+      for (size_t j = 0; j < kPanelRows; j += kTileRows)
+        panel_tile<Math, A, decltype(rows){}>(a + i * args.lda, args.lda, panel, j, sums[i]);
     });
+  }
+}
+
+// A block of C: kBlockRows rows, kPanels panels of columns.
+template <class Math, class A, class W>
+void panel_block(const MatmulArgs& args, size_t i0, size_t j0) {
+  Panel<Math> panel;
+  alignas(64) F32 sums[kPanels][kBlockRows][kPanelRows];
+  const size_t n_rows = smaller(kBlockRows, args.m - i0);
+  const size_t n_columns = smaller(kPanels * kPanelRows, args.n - j0);
+  for (size_t p = 0; p * kPanelRows < n_columns; ++p) {
+    for (size_t i = 0; i < n_rows; ++i) {
+      for (size_t j = 0; j < kPanelRows; ++j)
+        sums[p][i][j] = zero();
+    }
+  }
+  for (size_t k = 0; k < args.k; k += panel.depth) {
+    for (size_t p = 0; p * kPanelRows < n_columns; ++p) {
+      fill_panel<Math, W>(args, j0 + p * kPanelRows, k, panel);
+      multiply_panel<Math, A>(args, i0, n_rows, panel, sums[p]);
+    }
+  }
+  for (size_t i = 0; i < n_rows; ++i) {
+    for (size_t j = 0; j < n_columns; ++j)
+      write_sum(args, i0 + i, j0 + j, sums[j / kPanelRows][i][j % kPanelRows]);
   }
 }
 
 template <class Math, class A, class W>
 void panel_nt(const MatmulArgs& args) {
-  Panel<Math> panel;
-  alignas(64) F32 sums[kBlockRows][kPanelRows];
-  for (size_t j0 = 0; j0 < args.n; j0 += kPanelRows) {
-    const size_t columns = smaller(kPanelRows, args.n - j0);
-    for (size_t i0 = 0; i0 < args.m; i0 += kBlockRows) {
-      const size_t n_rows = smaller(kBlockRows, args.m - i0);
-      for (size_t i = 0; i < n_rows; ++i) {
-        for (size_t j = 0; j < kPanelRows; ++j)
-          sums[i][j] = zero();
-      }
-      for (size_t k = 0; k < args.k; k += panel.depth) {
-        fill_panel<Math, W>(args, j0, k, panel);
-        multiply_panel<Math, A, W::kScaled>(args, i0, n_rows, panel, sums);
-      }
-      for (size_t i = 0; i < n_rows; ++i) {
-        for (size_t j = 0; j < columns; ++j)
-          write_sum(args, i0 + i, j0 + j, sums[i][j]);
-      }
-    }
+  for (size_t j = 0; j < args.n; j += kPanels * kPanelRows) {
+    for (size_t i = 0; i < args.m; i += kBlockRows)
+      panel_block<Math, A, W>(args, i, j);
   }
 }
 
 template <class Math, class A, class W>
 void multiply_nt(const MatmulArgs& args) noexcept {
-  if (args.m == 0) return;
-  if (args.m <= kDirectRows) {
-    direct_nt<Math, A, W>(args);
-  } else {
-    panel_nt<Math, A, W>(args);
+  if (args.m == 0 || args.n == 0) return;
+  if constexpr (W::kScaled) {
+    if (args.m > kMaxDirectRows) return panel_nt<Math, A, W>(args);
   }
+  direct_nt<Math, A, W>(args);
 }
 
 }  // namespace

@@ -9,13 +9,15 @@
 namespace dsa::kernels::scalar {
 namespace {
 
-constexpr size_t kDirectRows = 2;      // at most so many rows skip the panel
+constexpr size_t kPlainDirectRows = 2;
+constexpr size_t kScaledDirectRows = 1;
+constexpr size_t kMaxDirectRows = 2;
 constexpr size_t kDirectTile = 8;      // accumulators of a direct tile
 constexpr size_t kPanelRows = 4;       // weight rows in a panel
 constexpr size_t kTileRows = 4;        // of them in a register tile
-constexpr size_t kPlainTileRows = 2;   // rows of A in it
 constexpr size_t kScaledTileRows = 1;  // half: each element has two accumulators
 constexpr size_t kTileVectors = 4;     // nn: vectors along n
+constexpr size_t kStripMaxRows = 2;
 constexpr size_t kColumnTileRows = 2;  // nn: rows of A
 
 struct F32Math {
@@ -29,6 +31,11 @@ struct F32Math {
   static void store(float* p, Vec x) { scalar::store(p, x); }
   static void store_first(float* p, size_t n, Vec x) { scalar::store_first(p, n, x); }
   static F32 dot(F32 acc, Vec a, Vec b) { return fma(a, b, acc); }
+  // Keeps x in a register: g++ would load it again for each use.
+  static Vec in_register(Vec x) {
+    asm("" : "+x"(x.v));
+    return x;
+  }
 };
 
 struct StoredF32 {
