@@ -215,8 +215,7 @@ Status sparse_attention(const SparseAttention& args, ThreadPool& pool) {
   float* part_out = nullptr;
   float* part_lse = nullptr;
   uint8_t* attend = nullptr;
-  const size_t attend_bytes =
-      round_up<size_t>(table->attention->attend_scratch_bytes(attention.layout, n_heads), 64);
+  const size_t attend_bytes = attend_scratch_bytes(context, attention.layout, n_heads);
   ScratchPlan plan;
   plan.add(&part_out, kMaxAttentionParts * n_heads * attention.layout.d_latent);
   plan.add(&part_lse, kMaxAttentionParts * n_heads);
