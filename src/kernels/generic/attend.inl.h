@@ -17,6 +17,7 @@
 #include "kernels/attention_kernels.h"
 #include "kernels/generic/dot_tile.inl.h"
 #include "kernels/generic/vector_exp.inl.h"
+#include "kernels/generic/vector_loop.inl.h"
 
 namespace dsa::kernels::DSA_TIER {
 namespace {
@@ -145,9 +146,8 @@ inline void mask_block(const Attend& a, size_t n, const uint64_t* seen) noexcept
   for (size_t q = 0; q < a.n_queries; ++q) {
     for (uint64_t hidden = all & ~seen[q]; hidden != 0; hidden &= hidden - 1) {
       float* row = a.logits + static_cast<size_t>(__builtin_ctzll(hidden)) * a.lanes + q * n_heads;
-      for (size_t h = 0; h < n_heads; h += kLanes) {
-        store_first(row + h, n_heads - h < kLanes ? n_heads - h : kLanes, set(-__builtin_inff()));
-      }
+      for_each_vector(n_heads,
+                      [=](size_t h, auto part) { store(row + h, set(-__builtin_inff()), part); });
     }
   }
 }
@@ -352,8 +352,12 @@ inline void finish_lane(const Attend& a, size_t lane, float* out, float* lse) no
     const float* from = a.output + vector * kLanes * a.lanes + lane * kVectors * kLanes;
     for (size_t j = 0; j < kVectors; ++j) {
       const size_t column = (vector + j) * kLanes;
-      const size_t count = d - column < kLanes ? d - column : kLanes;
-      store_first(out + column, count, mul(load(from + j * kLanes), inverse));
+      const F32 value = mul(load(from + j * kLanes), inverse);
+      if (column + kLanes <= d) {
+        store(out + column, value);
+      } else {
+        store_first(out + column, d - column, value);
+      }
     }
   });
 }

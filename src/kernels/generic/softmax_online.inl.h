@@ -4,6 +4,7 @@
 
 #include "kernels/attention_kernels.h"
 #include "kernels/generic/vector_exp.inl.h"
+#include "kernels/generic/vector_loop.inl.h"
 
 namespace dsa::kernels::DSA_TIER {
 namespace {
@@ -14,11 +15,9 @@ constexpr float kNoMass = -__builtin_inff();  // running maximum and lse of an e
 inline void scale_row(float* x, size_t n, float factor) noexcept {
   if (factor == 1.0F) return;
   const F32 f = set(factor);
-  for (size_t i = 0; i < n; i += kLanes) {
-    const size_t count = n - i < kLanes ? n - i : kLanes;
-    const F32 scaled = factor == 0.0F ? f : mul(load_first(x + i, count), f);
-    store_first(x + i, count, scaled);
-  }
+  for_each_vector(n, [=](size_t i, auto part) {
+    store(x + i, factor == 0.0F ? f : mul(load(x + i, part), f), part);
+  });
 }
 
 // exp(old_max - new_max), where nothing seen so far weighs nothing.
@@ -45,13 +44,11 @@ struct RowMask {
 // s <- scale * s, -inf where masked; returns the maximum.
 inline float mask_row(float* s, size_t n, float scale, const RowMask& mask) noexcept {
   F32 best = set(kNoMass);
-  for (size_t j = 0; j < n; j += kLanes) {
-    const size_t count = n - j < kLanes ? n - j : kLanes;
-    const F32 scaled = mul(load_first(s + j, count), set(scale));
-    const F32 logit = select(mask.at(j), scaled, set(kNoMass));
-    store_first(s + j, count, logit);
+  for_each_vector(n, [&](size_t j, auto part) {
+    const F32 logit = select(mask.at(j), mul(load(s + j, part), set(scale)), set(kNoMass));
+    store(s + j, logit, part);
     best = max(logit, best);
-  }
+  });
   return reduce_max(best);
 }
 
@@ -59,13 +56,11 @@ inline float mask_row(float* s, size_t n, float scale, const RowMask& mask) noex
 inline float exponentiate_row(float* s, size_t n, float top) noexcept {
   const F32 shift = set(top == kNoMass ? 0.0F : top);  // -inf - -inf is NaN
   F32 sum = zero();
-  for (size_t j = 0; j < n; j += kLanes) {
-    const size_t count = n - j < kLanes ? n - j : kLanes;
-    const F32 weight =
-        select(first_lanes(count), exp(sub(load_first(s + j, count), shift)), zero());
-    store_first(s + j, count, weight);
+  for_each_vector(n, [&](size_t j, auto part) {
+    const F32 weight = keep(exp(sub(load(s + j, part), shift)), zero(), part);
+    store(s + j, weight, part);
     sum = add(sum, weight);
-  }
+  });
   return reduce_add(sum);
 }
 
@@ -114,15 +109,13 @@ void merge(const float* out_parts,
     for (size_t c = 0; c < d; ++c)
       row[c] = 0;
     for (size_t p = 0; p < n_parts; ++p) {
-      const float part = lse_parts[p * n_heads + h];
-      if (part == kNoMass) continue;  // no rows in this part
-      const F32 weight = set(reduce_max(exp(set(part - lse[h]))));
+      const float part_lse = lse_parts[p * n_heads + h];
+      if (part_lse == kNoMass) continue;  // no rows in this part
+      const F32 weight = set(reduce_max(exp(set(part_lse - lse[h]))));
       const float* source = out_parts + (p * n_heads + h) * d;
-      for (size_t c = 0; c < d; c += kLanes) {
-        const size_t count = d - c < kLanes ? d - c : kLanes;
-        const F32 sum = fma(weight, load_first(source + c, count), load_first(row + c, count));
-        store_first(row + c, count, sum);
-      }
+      for_each_vector(d, [=](size_t c, auto part) {
+        store(row + c, fma(weight, load(source + c, part), load(row + c, part)), part);
+      });
     }
   }
 }
