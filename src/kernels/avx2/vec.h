@@ -79,6 +79,21 @@ inline float reduce_add(F32 x) {
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+// Lane i is reduce_add(rows[i]), bit for bit.
+inline F32 reduce_add_rows(const F32 (&rows)[8]) {
+  __m256 four[4];  // of rows i and i + 4, four lanes each
+  for (size_t i = 0; i < 4; ++i) {
+    const __m256 a = rows[i].v;
+    const __m256 b = rows[i + 4].v;
+    four[i] = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+  }
+  const __m256 two01 = _mm256_add_ps(_mm256_shuffle_ps(four[0], four[1], 0x44),
+                                     _mm256_shuffle_ps(four[0], four[1], 0xEE));
+  const __m256 two23 = _mm256_add_ps(_mm256_shuffle_ps(four[2], four[3], 0x44),
+                                     _mm256_shuffle_ps(four[2], four[3], 0xEE));
+  return {
+      _mm256_add_ps(_mm256_shuffle_ps(two01, two23, 0x88), _mm256_shuffle_ps(two01, two23, 0xDD))};
+}
 inline float reduce_max(F32 x) {
   const __m128 four = _mm_max_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));

@@ -86,6 +86,27 @@ inline float reduce_add(F32 x) {
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+// Lane i is reduce_add(rows[i]), bit for bit.
+inline F32 reduce_add_rows(const F32 (&rows)[16]) {
+  __m512 four[4];  // of rows i, i + 4, i + 8, i + 12, four lanes each
+  for (size_t i = 0; i < 4; ++i) {
+    const __m512 a = rows[i].v;
+    const __m512 b = rows[i + 4].v;
+    const __m512 c = rows[i + 8].v;
+    const __m512 d = rows[i + 12].v;
+    const __m512 ab =
+        _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
+    const __m512 cd =
+        _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xEE));
+    four[i] = _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD));
+  }
+  const __m512 two01 = _mm512_add_ps(_mm512_shuffle_ps(four[0], four[1], 0x44),
+                                     _mm512_shuffle_ps(four[0], four[1], 0xEE));
+  const __m512 two23 = _mm512_add_ps(_mm512_shuffle_ps(four[2], four[3], 0x44),
+                                     _mm512_shuffle_ps(four[2], four[3], 0xEE));
+  return {
+      _mm512_add_ps(_mm512_shuffle_ps(two01, two23, 0x88), _mm512_shuffle_ps(two01, two23, 0xDD))};
+}
 inline float reduce_max(F32 x) {
   return _mm512_reduce_max_ps(x.v);
 }

@@ -97,8 +97,8 @@ inline void store_vector(float* c, size_t v, size_t n, F32 x) {
 
 template <class Math>
 struct ColumnPanel {
-  alignas(64) typename Math::Element steps[kChunkDepth<Math> / Math::kPair]
-                                          [kTileColumns * Math::kPair];
+  alignas(64)
+      typename Math::Element steps[kChunkDepth<Math> / Math::kPair][kTileColumns * Math::kPair];
   size_t column = 0;
   size_t n_columns = 0;
   size_t first = 0;  // rows [first, first + depth) of W
@@ -111,17 +111,18 @@ DSA_LEAF void fill_panel(const MatmulArgs& args, size_t first, ColumnPanel<Math>
   constexpr size_t kPair = Math::kPair;
   panel.first = first;
   panel.depth = chunk_end<Math, W>(args, first) - first;
-  typename Math::Vec step[kTileVectors];
-  for (size_t k = 0; k < panel.depth; k += kPair) {
-    const auto* from = element<typename W::Bits>(args.w, first + k, panel.column);
-    if (k + kPair <= panel.depth) {
-      load_step<Math, W, kPair>(from, args.w.ld, panel.n_columns, step);
-    } else {
-      load_step<Math, W, 1>(from, args.w.ld, panel.n_columns, step);
-    }
+  const auto convert = [&](size_t k, auto count) {
+    typename Math::Vec step[kTileVectors];
+    load_step<Math, W, decltype(count){}>(
+        element<typename W::Bits>(args.w, first + k, panel.column), args.w.ld, panel.n_columns,
+        step);
     typename Math::Element* to = panel.steps[k / kPair];
     unroll<kTileVectors>([&](auto v) { Math::store(to + v * Math::kStep, step[v]); });
-  }
+  };
+  size_t k = 0;
+  for (; k + kPair <= panel.depth; k += kPair)
+    convert(k, Index<kPair>{});
+  if (k < panel.depth) convert(k, Index<1>{});
   if constexpr (W::kScaled) {
     for (size_t j = 0; j < kTileColumns; ++j) {
       panel.scale[j] = block_scale(args.w, first, panel.column + smaller(j, panel.n_columns - 1));
@@ -147,9 +148,8 @@ DSA_LEAF void column_tile(const MatmulArgs& args, size_t i0, const ColumnPanel<M
   size_t k = 0;
   for (; k + kPair <= panel.depth; k += kPair) {
     const typename Math::Element* from = panel.steps[k / kPair];
-    unroll<kTileVectors>([&](auto v) {
-      step[v] = Math::in_register(Math::load(from + v * Math::kStep));
-    });
+    unroll<kTileVectors>(
+        [&](auto v) { step[v] = Math::in_register(Math::load(from + v * Math::kStep)); });
     add_step<Math, A, kM, kPair>(a + k, args.lda, step, acc);
   }
   if (k < panel.depth) {
@@ -193,12 +193,12 @@ constexpr size_t kStripColumns = 512;
 // Adds rows [first, end) of W, at most kStripRows, times A to one tile of sums.
 template <class Math, class A, class W, size_t kM>
 DSA_LEAF void strip_tile(const MatmulArgs& args,
-                size_t first,
-                size_t end,
-                size_t column,
-                size_t n_columns,
-                float* sums,
-                size_t ld_sums) {
+                         size_t first,
+                         size_t end,
+                         size_t column,
+                         size_t n_columns,
+                         float* sums,
+                         size_t ld_sums) {
   constexpr size_t kPair = Math::kPair;
   using Bits = typename W::Bits;
   const auto* a = static_cast<const typename A::Bits*>(args.a);
@@ -230,18 +230,18 @@ DSA_LEAF void strip_tile(const MatmulArgs& args,
 
 // C = pieces * scale + C for the columns of a strip.
 DSA_LEAF void add_scaled_pieces(const MatmulArgs& args,
-                              size_t k,
-                              size_t column,
-                              size_t n_columns,
-                              const float (*pieces)[kStripColumns]) {
+                                size_t k,
+                                size_t column,
+                                size_t n_columns,
+                                const float (*pieces)[kStripColumns]) {
   for (size_t j = 0, end = 0; j < n_columns; j = end) {
     end = block_end(args.w.col0 + column, j, n_columns);
     const float scale = block_scale(args.w, k, column + j);
     for (size_t i = 0; i < args.m; ++i) {
       float* c = args.c + i * args.ldc + column;
       for (size_t v = 0; v * F32::kLanes < end - j; ++v) {
-        const F32 sum = fma(load_vector(pieces[i] + j, v, end - j), set(scale),
-                            load_vector(c + j, v, end - j));
+        const F32 sum =
+            fma(load_vector(pieces[i] + j, v, end - j), set(scale), load_vector(c + j, v, end - j));
         store_vector(c + j, v, end - j, sum);
       }
     }

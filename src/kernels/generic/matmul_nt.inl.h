@@ -11,10 +11,11 @@
 namespace dsa::kernels::DSA_TIER {
 namespace {
 
-inline void write_sum(const MatmulArgs& args, size_t i, size_t j, F32 acc) {
+// Elements of a row of C from their sums.
+inline void write_row(const MatmulArgs& args, size_t i, size_t j, size_t n, const float* sums) {
   float* c = args.c + i * args.ldc + j;
-  const float sum = reduce_add(acc);
-  *c = args.accumulate ? *c + sum : sum;
+  for (size_t v = 0; v < n; ++v)
+    c[v] = args.accumulate ? c[v] + sums[v] : sums[v];
 }
 
 // Few rows: weights go straight from memory to registers, once.
@@ -89,7 +90,8 @@ DSA_LEAF void direct_tile(const MatmulArgs& args, size_t i0, size_t j0) {
   F32 total[kM][kN];
   const Prefetch prefetch = {smaller(kPrefetchBytes / sizeof(typename W::Bits), args.k), args.k,
                              kN * args.w.ld};
-  unroll<kM>([&](auto i) { a[i] = static_cast<const typename A::Bits*>(args.a) + (i0 + i) * args.lda; });
+  unroll<kM>(
+      [&](auto i) { a[i] = static_cast<const typename A::Bits*>(args.a) + (i0 + i) * args.lda; });
   unroll<kN>([&](auto j) {  // beyond the edge: the last row once more, not written
     w[j] = element<typename W::Bits>(args.w, j0 + smaller(j, columns - 1), 0);
     unroll<kM>([&](auto i) { total[i][j] = zero(); });
@@ -109,11 +111,18 @@ DSA_LEAF void direct_tile(const MatmulArgs& args, size_t i0, size_t j0) {
   } else {
     add_products<Math, A, W>(a, w, 0, args.k, prefetch, total);
   }
-  unroll<kM>([&](auto i) {
-    unroll<kN>([&](auto j) {
-      if (j < columns) write_sum(args, i0 + i, j0 + j, total[i][j]);
+  constexpr size_t kGroups = (kM * kN + F32::kLanes - 1) / F32::kLanes;
+  float sums[kGroups * F32::kLanes];
+  unroll<kGroups>([&](auto g) {
+    F32 rows[F32::kLanes];
+    unroll<F32::kLanes>([&](auto lane) {
+      constexpr size_t kAt = g * F32::kLanes + lane;
+      rows[lane] = kAt < kM * kN ? total[kAt / kN % kM][kAt % kN] : zero();
     });
+    store(sums + g * F32::kLanes, reduce_add_rows(rows));
   });
+  for (size_t i = 0; i < kM; ++i)
+    write_row(args, i0 + i, j0, columns, sums + i * kN);
 }
 
 constexpr size_t direct_columns(size_t accumulators, size_t rows) {
@@ -182,7 +191,7 @@ inline void convert_row(const typename W::Bits* from,
 }
 
 template <class Math, class W>
-void fill_panel(const MatmulArgs& args, size_t j0, size_t first, Panel<Math>& panel) {
+DSA_LEAF void fill_panel(const MatmulArgs& args, size_t j0, size_t first, Panel<Math>& panel) {
   panel.first = first;
   panel.n_pieces = 0;
   size_t end = first;
@@ -231,11 +240,11 @@ inline void panel_tile(
 }
 
 template <class Math, class A>
-void multiply_panel(const MatmulArgs& args,
-                    size_t i0,
-                    size_t n_rows,
-                    const Panel<Math>& panel,
-                    F32 (*sums)[kPanelRows]) {
+DSA_LEAF void multiply_panel(const MatmulArgs& args,
+                             size_t i0,
+                             size_t n_rows,
+                             const Panel<Math>& panel,
+                             F32 (*sums)[kPanelRows]) {
   const auto* a = static_cast<const typename A::Bits*>(args.a) + i0 * args.lda;
   for (size_t i = 0, step = 0; i < n_rows; i += step) {
     step = tile_rows<kScaledTileRows>(n_rows - i);
@@ -244,6 +253,19 @@ void multiply_panel(const MatmulArgs& args,
         panel_tile<Math, A, decltype(rows){}>(a + i * args.lda, args.lda, panel, j, sums[i]);
     });
   }
+}
+
+DSA_LEAF inline void write_panel(
+    const MatmulArgs& args, size_t i0, size_t n_rows, size_t j0, const F32 (*totals)[kPanelRows]) {
+  float sums[kBlockRows * kPanelRows];
+  for (size_t at = 0; at < n_rows * kPanelRows; at += F32::kLanes) {
+    F32 rows[F32::kLanes];
+    unroll<F32::kLanes>(
+        [&](auto l) { rows[l] = totals[(at + l) / kPanelRows][(at + l) % kPanelRows]; });
+    store(sums + at, reduce_add_rows(rows));
+  }
+  for (size_t i = 0; i < n_rows; ++i)
+    write_row(args, i0 + i, j0, smaller(kPanelRows, args.n - j0), sums + i * kPanelRows);
 }
 
 // A block of C: kBlockRows rows, kPanels panels of columns.
@@ -265,10 +287,8 @@ void panel_block(const MatmulArgs& args, size_t i0, size_t j0) {
       multiply_panel<Math, A>(args, i0, n_rows, panel, sums[p]);
     }
   }
-  for (size_t i = 0; i < n_rows; ++i) {
-    for (size_t j = 0; j < n_columns; ++j)
-      write_sum(args, i0 + i, j0 + j, sums[j / kPanelRows][i][j % kPanelRows]);
-  }
+  for (size_t p = 0; p * kPanelRows < n_columns; ++p)
+    write_panel(args, i0, n_rows, j0 + p * kPanelRows, sums[p]);
 }
 
 template <class Math, class A, class W>

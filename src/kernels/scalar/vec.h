@@ -74,6 +74,10 @@ inline F32 min(F32 a, F32 b) {
 inline float reduce_add(F32 x) {
   return x.v;
 }
+// Lane i is reduce_add(rows[i]), bit for bit.
+inline F32 reduce_add_rows(const F32 (&rows)[1]) {
+  return rows[0];
+}
 inline float reduce_max(F32 x) {
   return x.v;
 }
