@@ -4,7 +4,7 @@
 //
 // s_j is the key's scale (fp8; 1 otherwise). Scales of the query and constant factors are folded
 // into w by the caller. Dots accumulate in f32. A score depends only on its query and its key,
-// not on which range or block it is computed in.
+// not on which range or block it is computed in. The dimension is even and at most 8192.
 #pragma once
 
 #include <cstddef>

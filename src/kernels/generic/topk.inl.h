@@ -176,13 +176,12 @@ struct Bound {
   size_t count;  // of values at or above it
 };
 
-// The k-th largest of x; or any bound that has between k and `enough` values at or above it.
-// low has at least k.
-inline Bound kth_largest(const float* x, size_t n, size_t k, size_t enough, Bound low) noexcept {
+// The k-th largest of x, or another bound with exactly k values at or above it. low has at least k.
+inline Bound kth_largest(const float* x, size_t n, size_t k, Bound low) noexcept {
   int64_t least = key_of(low.value);
   int64_t most = key_of(largest(x, n));
   size_t count = low.count;
-  while (least < most && count > enough) {
+  while (least < most && count > k) {
     const int64_t middle = least + (most - least + 1) / 2;
     const size_t above = count_at_least(x, n, value_of(static_cast<int32_t>(middle)));
     if (above >= k) {
@@ -201,13 +200,10 @@ inline size_t group_count(size_t n, size_t k) noexcept {
   const size_t groups = ((2 * k + kBitsBlock - 1) / kBitsBlock | 1) * kBitsBlock;
   return n >= 4 * groups ? groups : 0;
 }
-inline size_t enough_groups(size_t k) noexcept {
-  return k + k / 8;
-}
-// Scores above the bound lie in at most enough_groups() groups.
+// Scores above the bound lie in at most k groups; find_above() writes up to three more.
 inline size_t candidate_capacity(size_t n, size_t k) noexcept {
   const size_t groups = group_count(n, k);
-  return groups == 0 ? 0 : enough_groups(k) * ((n + groups - 1) / groups) + 4;
+  return groups == 0 ? 0 : k * ((n + groups - 1) / groups) + 3;
 }
 
 // maxima[g] = the largest of x[g], x[g + groups], ...; NaN aside.
@@ -234,7 +230,7 @@ inline void group_maxima(const float* x, size_t n, size_t groups, float* maxima)
 
 // The cut that leaves the best k of x. low has at least k.
 inline Cut exact_cut(const float* x, size_t n, size_t k, Bound low) noexcept {
-  const Bound bound = kth_largest(x, n, k, k, low);
+  const Bound bound = kth_largest(x, n, k, low);
   if (bound.count == k) return {bound.value, 0, n};
   const size_t above = count_at_least(x, n, value_of(key_of(bound.value) + 1));
   return cut_with_ties(x, n, bound.value, k - above);
@@ -267,7 +263,7 @@ inline size_t select_in_groups(
   const size_t groups = group_count(n, k);
   group_maxima(x, n, groups, scratch.maxima);
   const Bound all = {kLowest, groups};
-  const float low = kth_largest(scratch.maxima, groups, k, enough_groups(k), all).value;
+  const float low = kth_largest(scratch.maxima, groups, k, all).value;
   const size_t above = find_above(x, n, low, scratch.candidates);
   if (above < k) return emit_cut(x, n, cut_with_ties(x, n, low, k - above), out);
   float* values = scratch.maxima;

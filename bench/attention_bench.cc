@@ -1,0 +1,131 @@
+// Attention over 2048 cached rows by one thread at the shapes of DeepSeek-V3.2 and GLM-5, against
+// the core's multiply-add peak measured in the same run.
+//
+//   flops   2 * heads * rows * (d_latent + d_rope + d_latent) per query   of_flops   of the peak
+//   rows    gathered and converted per second
+//
+// Every call attends to other rows of a table larger than the caches, in ascending order as the
+// selection yields them. DSA_CPU_TIER chooses the tier.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "bench/peak.h"
+#include "formats/cache_layout.h"
+#include "kernels/kernel_table.h"
+
+namespace {
+
+using dsa::CacheFormat;
+using dsa::LatentLayout;
+
+constexpr std::size_t kTableRows = 65536;
+constexpr std::size_t kRows = 2048;
+constexpr std::size_t kLists = 16;
+
+struct Context {
+  const dsa::kernels::KernelTable* table;
+  dsa::bench::Peak peak;
+};
+
+struct Case {
+  CacheFormat format;
+  std::size_t n_heads;
+  std::size_t n_queries;
+};
+
+// Bytes 0x38 and 0x3C make ordinary values in every format; fp8 rows get scales of 1.
+std::vector<std::uint8_t> make_table(const LatentLayout& layout) {
+  std::vector<std::uint8_t> table(kTableRows * layout.row_bytes());
+  for (std::size_t i = 0; i < table.size(); ++i)
+    table[i] = i % 3 == 0 ? 0x38 : 0x3C;
+  const std::vector<float> scales(layout.n_scales(), 1.0F);
+  for (std::size_t r = 0; layout.format == CacheFormat::kFp8 && r < kTableRows; ++r) {
+    std::memcpy(table.data() + r * layout.row_bytes() + layout.scale_offset(), scales.data(),
+                scales.size() * sizeof(float));
+  }
+  return table;
+}
+
+std::vector<std::int32_t> make_lists() {
+  std::vector<std::int32_t> rows(kTableRows);
+  std::iota(rows.begin(), rows.end(), 0);
+  std::shuffle(rows.begin(), rows.end(), std::mt19937(1));
+  rows.resize(kLists * kRows);
+  for (std::size_t i = 0; i < rows.size(); i += kRows) {
+    const auto first = rows.begin() + static_cast<std::ptrdiff_t>(i);
+    std::sort(first, first + static_cast<std::ptrdiff_t>(kRows));
+  }
+  return rows;
+}
+
+void attend(benchmark::State& state, const Context& context, const Case& c) {
+  const dsa::kernels::AttentionKernels& kernels = *context.table->attention;
+  const LatentLayout layout = {c.format, 512, 64};
+  const std::size_t d = layout.d_latent + layout.d_rope;
+  const std::vector<std::uint8_t> table = make_table(layout);
+  const std::vector<std::int32_t> lists = make_lists();
+  const std::vector<float> q(c.n_queries * c.n_heads * d, 0.01F);
+  std::vector<float> out(c.n_queries * c.n_heads * layout.d_latent);
+  std::vector<float> lse(c.n_queries * c.n_heads);
+  const std::unique_ptr<void, decltype(&std::free)> scratch(
+      std::aligned_alloc(64, kernels.attend_scratch_bytes(layout, c.n_heads)), &std::free);
+  dsa::kernels::AttendArgs args = {.layout = layout,
+                                   .base = table.data(),
+                                   .n_rows = kRows,
+                                   .q = q.data(),
+                                   .q_stride = c.n_heads * d,
+                                   .n_queries = c.n_queries,
+                                   .n_heads = c.n_heads,
+                                   .scale = 0.1352338F,
+                                   .out = out.data(),
+                                   .out_stride = c.n_heads * layout.d_latent,
+                                   .lse = lse.data(),
+                                   .lse_stride = c.n_heads,
+                                   .scratch = scratch.get()};
+  std::size_t list = 0;
+  for (auto _ : state) {
+    args.rows = lists.data() + list++ % kLists * kRows;
+    kernels.attend(args);
+    benchmark::DoNotOptimize(out.data());
+    benchmark::ClobberMemory();
+  }
+  const double rows = static_cast<double>(kRows) * static_cast<double>(state.iterations());
+  const double flops =
+      2.0 * static_cast<double>(c.n_queries * c.n_heads * (d + layout.d_latent)) * rows;
+  const double peak =
+      c.format == CacheFormat::kF32 ? context.peak.f32_flops : context.peak.bf16_flops;
+  using benchmark::Counter;
+  state.counters["rows"] = Counter(rows, Counter::kIsRate);
+  state.counters["flops"] = Counter(flops, Counter::kIsRate);
+  state.counters["of_flops"] = Counter(flops / peak, Counter::kIsRate);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const dsa::kernels::KernelTable* table = dsa::kernels::chosen_table();
+  if (table == nullptr) return 1;
+  const Context context = {table, dsa::bench::measure_peak(table->tier_name)};
+  benchmark::AddCustomContext("tier", table->tier_name);
+  for (const CacheFormat format : {CacheFormat::kFp8, CacheFormat::kBF16, CacheFormat::kF32}) {
+    for (const Case c :
+         {Case{format, 128, 1}, Case{format, 64, 1}, Case{format, 16, 1}, Case{format, 16, 8}}) {
+      const std::string name = std::string("attend/") + dsa::cache_format_name(format) + "/heads" +
+                               std::to_string(c.n_heads) + "/queries" + std::to_string(c.n_queries);
+      benchmark::RegisterBenchmark(name.c_str(), attend, context, c)->Unit(benchmark::kMicrosecond);
+    }
+  }
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+}
