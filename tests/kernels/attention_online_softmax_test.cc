@@ -128,7 +128,7 @@ TEST_P(OnlineSoftmax, IgnoresWhatLiesBeyondTheLimitOrIsHidden) {
   const std::vector<float> before = s;
   std::vector<uint64_t> visible(limits.size() * 2);
   for (uint64_t& word : visible)
-    word = (static_cast<uint64_t>(random()) << 32) | random();
+    word = (random() << 32) | random();
   for (size_t i = 0; i < limits.size(); ++i) {  // what is masked must not matter
     for (size_t j = 0; j < kN; ++j) {
       const bool seen =
