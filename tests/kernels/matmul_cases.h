@@ -3,7 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <random>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -45,19 +45,30 @@ inline std::vector<MatmulCase> all_matmuls() {
   return cases;
 }
 
+// Random bits, cheap where nothing is inlined (Knuth's MMIX generator, upper half).
+struct RandomBits {
+  uint64_t state;
+
+  uint32_t next() {
+    state = state * 6364136223846793005U + 1442695040888963407U;
+    return static_cast<uint32_t>(state >> 32);
+  }
+  float uniform() { return static_cast<float>(next() >> 8) * 0x1p-23F - 1.0F; }  // [-1, 1)
+};
+
 // A random matrix in memory; element (0, 0) lies `offset` elements after the start.
 class RandomMatrix {
  public:
   RandomMatrix(DType dtype, size_t rows, size_t cols, size_t ld, uint32_t seed)
       : bytes_(((rows - 1) * ld + cols) * dtype_bytes(dtype) + kOffset * dtype_bytes(dtype)) {
     stored_ = {.dtype = dtype, .rows = rows, .cols = cols, .ld = ld};
-    std::mt19937 rng(seed);
+    RandomBits random{seed};
     for (size_t i = 0; i < bytes_.size() / dtype_bytes(dtype); ++i)
-      put(i, rng);
+      put(i, random);
     // Not powers of two: a scale that is applied twice or not at all shows.
     scales_.resize((rows / 128 + 2) * (cols / 128 + 2));
     for (float& scale : scales_)
-      scale = std::uniform_real_distribution<float>(0.01F, 0.03F)(rng);
+      scale = 0.02F + 0.01F * random.uniform();
     stored_.data = bytes_.data() + kOffset * dtype_bytes(dtype);
     stored_.scale = scales_.data();
     stored_.scale_ld = cols / 128 + 2;
@@ -81,24 +92,23 @@ class RandomMatrix {
  private:
   static constexpr size_t kOffset = 1;  // misaligned for every vector width
 
-  void put(size_t i, std::mt19937& rng) {
-    const float value = std::normal_distribution<float>()(rng);
+  void put(size_t i, RandomBits& random) {
+    const float value = 2 * random.uniform();
     uint32_t bits = 0;
     switch (stored_.dtype) {
       case DType::kF32:
         std::memcpy(&bits, &value, sizeof(bits));
         break;
-      case DType::kF16: {  // sign, exponents 11 .. 15, any mantissa
-        const uint32_t random = static_cast<uint32_t>(rng());
-        bits = (random & 0x83FFU) | (11U + random / 0x10000U % 5U) << 10;
+      case DType::kF16:  // any sign and mantissa, exponents 11 .. 15
+        bits = random.next();
+        bits = (bits & 0x83FFU) | (11U + bits / 0x10000U % 5U) << 10;
         break;
-      }
       case DType::kBF16:
         bits = f32_to_bf16(value);
         break;
       default:  // any code but NaN
         do {
-          bits = static_cast<uint32_t>(rng()) & 0xFFU;
+          bits = random.next() & 0xFFU;
         } while ((bits & 0x7FU) == 0x7FU);
     }
     const size_t size = dtype_bytes(stored_.dtype);

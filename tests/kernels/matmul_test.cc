@@ -149,6 +149,25 @@ TEST_P(Matmul, WithoutProductsClearsCOrLeavesIt) {
   }
 }
 
+TEST(MatmulTiers, AgreeWithinTwiceTheRoundingBound) {
+  constexpr size_t kM = 9;
+  for (const MatmulCase& kernel : all_matmuls()) {
+    const Operands operands(kernel, 5, 9);
+    const Product exact = multiply(operands.wide_a, operands.wide_w, kM, kMaxN, kMaxK);
+    std::vector<float> scalar(kM * kMaxN);
+    kernel.in (*scalar_table())(operands.args(kM, kMaxN, kMaxK, scalar.data(), kMaxN));
+    for (const Tier& tier : runnable_tiers()) {
+      std::vector<float> c(kM * kMaxN);
+      kernel.in (*tier.table)(operands.args(kM, kMaxN, kMaxK, c.data(), kMaxN));
+      for (size_t at = 0; at < c.size(); ++at) {
+        ASSERT_LE(std::abs(double{c[at]} - double{scalar[at]}),
+                  2 * tolerance(kMaxK, exact.magnitude.values[at]))
+            << kernel.name() << " " << tier.name << " element " << at;
+      }
+    }
+  }
+}
+
 DSA_INSTANTIATE_TIERS(Matmul);
 
 }  // namespace
