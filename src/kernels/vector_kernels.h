@@ -49,7 +49,7 @@ struct VectorKernels {
 
   // One group: scale = 2^ceil(log2(max(amax, 1e-4) / 448)), out[i] = e4m3(x[i] / scale), rounded
   // to nearest even and saturating. Returns the scale. A NaN in x gives a NaN code there and does
-  // not change the scale; an infinity saturates.
+  // not change the scale; an infinity counts as the largest f32 and saturates.
   float (*quantize_e4m3)(const float* x, size_t n, uint8_t* out) noexcept;
 
   // out[i] = value(codes[i]) * scale
