@@ -47,7 +47,7 @@ inline constexpr int kPeakChains = 12;  // independent accumulators: enough to c
     asm volatile(DSA_TWELVE(op)                                                                    \
                  : "+v"(a0), "+v"(a1), "+v"(a2), "+v"(a3), "+v"(a4), "+v"(a5), "+v"(a6), "+v"(a7), \
                    "+v"(a8), "+v"(a9), "+v"(a10), "+v"(a11)                                        \
-                 : "v"(factor));                                                                      \
+                 : "v"(factor));                                                                   \
   }
 
 __attribute__((target("avx2,fma"))) inline void fma_loop_avx2() {
