@@ -6,10 +6,10 @@
 namespace dsa::kernels::avx2 {
 namespace {
 
-constexpr size_t kPlainDirectRows = 4;
-constexpr size_t kScaledDirectRows = 2;
-constexpr size_t kMaxDirectRows = 4;
-constexpr size_t kDirectTile = 8;      // accumulators of a direct tile
+// Columns of a direct tile by its rows, from 1; scaled: each element has two accumulators.
+constexpr size_t kPlainColumns[] = {8, 6, 4};
+constexpr size_t kScaledColumns[] = {4, 2};
+constexpr size_t kMaxDirectRows = 2;   // scaled weights for more rows go through a panel
 constexpr size_t kPanelRows = 6;       // weight rows in a panel
 constexpr size_t kTileRows = 3;        // of them in a register tile
 constexpr size_t kScaledTileRows = 2;  // half: each element has two accumulators
@@ -77,14 +77,16 @@ struct StoredBf16 {
   }
   template <size_t>
   static F32 broadcast(const uint16_t* p) {
-    return as_float(shift_left<16>(set_bits(*p)));
+    return as_float(shift_left<16>({_mm256_set1_epi16(static_cast<short>(*p))}));
   }
 };
 
-struct StoredE4m3 {
+// e4m3 codes as f16: with the exponent's bias of that type, values are 2^-8 of the codes'.
+struct HalfE4m3 {
   using Bits = uint8_t;
   static constexpr size_t kVecs = 2;
   static constexpr bool kScaled = true;
+  static constexpr float kFactor = 256;
 
   static void load(const uint8_t* p, F32 (&out)[2]) {
     const void* codes = p;
@@ -98,17 +100,35 @@ struct StoredE4m3 {
   }
 
  private:
-  // An e4m3 code is an f16 with 4 exponent and 3 mantissa bits whose value is 2^-8 of the code's.
   static void widen(__m128i codes, F32 (&out)[2]) {
-    const __m256i code = _mm256_cvtepu8_epi16(codes);
-    const __m256i rest = _mm256_and_si256(code, _mm256_set1_epi16(0x7F));
-    const __m256i sign = _mm256_slli_epi16(_mm256_xor_si256(code, rest), 8);
-    const __m256i is_nan = _mm256_cmpgt_epi16(rest, _mm256_set1_epi16(0x7E));
-    const __m256i nan = _mm256_and_si256(is_nan, _mm256_set1_epi16(0x7C00));
-    const __m256i half = _mm256_or_si256(_mm256_or_si256(sign, nan), _mm256_slli_epi16(rest, 7));
-    const __m256 factor = _mm256_set1_ps(256.0F);
-    out[0].v = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(half)), factor);
-    out[1].v = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(half, 1)), factor);
+    const __m256i magnitude = _mm256_set1_epi16(0x3F80);
+    const __m256i code = _mm256_slli_epi16(_mm256_cvtepi8_epi16(codes), 7);
+    const __m256i value = _mm256_and_si256(code, _mm256_set1_epi16(-0x4080));  // and the sign
+    const __m256i is_nan = _mm256_cmpeq_epi16(_mm256_and_si256(code, magnitude), magnitude);
+    const __m256i half = _mm256_or_si256(value, is_nan);  // all ones are a NaN
+    out[0].v = _mm256_cvtph_ps(_mm256_castsi256_si128(half));
+    out[1].v = _mm256_cvtph_ps(_mm256_extracti128_si256(half, 1));
+  }
+};
+
+// The codes' own values.
+struct StoredE4m3 {
+  using Bits = uint8_t;
+  static constexpr size_t kVecs = HalfE4m3::kVecs;
+
+  static void load(const uint8_t* p, F32 (&out)[2]) {
+    HalfE4m3::load(p, out);
+    multiply(out);
+  }
+  static void load_first(const uint8_t* p, size_t n, F32 (&out)[2]) {
+    HalfE4m3::load_first(p, n, out);
+    multiply(out);
+  }
+
+ private:
+  static void multiply(F32 (&values)[2]) {
+    for (F32& value : values)
+      value = mul(value, set(HalfE4m3::kFactor));
   }
 };
 

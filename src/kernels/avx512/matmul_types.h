@@ -6,10 +6,10 @@
 namespace dsa::kernels::avx512 {
 namespace {
 
-constexpr size_t kPlainDirectRows = 4;
-constexpr size_t kScaledDirectRows = 3;
-constexpr size_t kMaxDirectRows = 6;
-constexpr size_t kDirectTile = 24;     // accumulators of a direct tile
+// Columns of a direct tile by its rows, from 1; scaled: each element has two accumulators.
+constexpr size_t kPlainColumns[] = {8, 8, 4, 4};
+constexpr size_t kScaledColumns[] = {8, 4, 4};
+constexpr size_t kMaxDirectRows = 6;   // scaled weights for more rows go through a panel
 constexpr size_t kPanelRows = 8;       // weight rows in a panel
 constexpr size_t kTileRows = 4;        // of them in a register tile
 constexpr size_t kScaledTileRows = 3;  // half: each element has two accumulators
@@ -174,6 +174,7 @@ struct StoredE4m3 {
   using Bits = uint8_t;
   static constexpr size_t kVecs = 4;
   static constexpr bool kScaled = true;
+  static constexpr float kFactor = 1;
 
   static void load(const uint8_t* p, F32 (&out)[4]) { widen(_mm512_loadu_si512(p), out); }
   static void load_first(const uint8_t* p, size_t n, F32 (&out)[4]) {
@@ -215,6 +216,7 @@ struct PairsE4m3 {
   using Bits = uint8_t;
   static constexpr size_t kVecs = 2;
   static constexpr bool kScaled = true;
+  static constexpr float kFactor = 1;
 
   static void load(const uint8_t* p, Bf16x32 (&out)[2]) { widen(_mm512_loadu_si512(p), out); }
   static void load_first(const uint8_t* p, size_t n, Bf16x32 (&out)[2]) {

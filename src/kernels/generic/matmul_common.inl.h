@@ -8,13 +8,16 @@
 //     Vec, kStep              a vector of kStep Elements
 //     load, load_first        from a panel
 //     dot(acc, a, b)          acc plus the products of the lanes (of pairs of lanes)
+//     in_register(x)          x, kept in a register
 //     kPair                   Elements that one lane of dot consumes: 1 or 2
-//     broadcast(p, n)         the n <= kPair Elements at p in every lane
 //     interleave              rows k and k + 1 of a panel with kPair = 2
-//   struct StoredF32, StoredF16, StoredBf16, StoredE4m3, each for a Math:
+//   a struct for each stored type, for one Math:
 //     Bits, kVecs             loads kVecs vectors at a time
 //     kScaled                 values need the block scale
+//     kFactor                 and this power of two besides
 //     load(p, vecs), load_first(p, n, vecs)   exact values; 0 beyond the first n
+//     broadcast<n>(p)         the n <= kPair Elements at p in every lane (types of activations)
+//   tile shapes, each with its comment
 #pragma once
 
 #include <cstddef>
@@ -82,9 +85,12 @@ inline const Bits* element(const WeightView& w, size_t row, size_t col) {
   return static_cast<const Bits*>(w.data) + row * w.ld + col;
 }
 
-// Row and column are those of the view.
+// What the values that W loads from the view's (row, col) are multiplied by.
+template <class W>
 inline float block_scale(const WeightView& w, size_t row, size_t col) {
-  return w.scale[(w.row0 + row) / kWeightBlock * w.scale_ld + (w.col0 + col) / kWeightBlock];
+  const size_t block_row = (w.row0 + row) / kWeightBlock;
+  const size_t block_col = (w.col0 + col) / kWeightBlock;
+  return w.scale[block_row * w.scale_ld + block_col] * W::kFactor;
 }
 
 // First index after `at` that lies in another scale block, where `origin` is the place of index 0

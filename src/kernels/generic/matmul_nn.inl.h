@@ -125,7 +125,8 @@ DSA_LEAF void fill_panel(const MatmulArgs& args, size_t first, ColumnPanel<Math>
   if (k < panel.depth) convert(k, Index<1>{});
   if constexpr (W::kScaled) {
     for (size_t j = 0; j < kTileColumns; ++j) {
-      panel.scale[j] = block_scale(args.w, first, panel.column + smaller(j, panel.n_columns - 1));
+      panel.scale[j] =
+          block_scale<W>(args.w, first, panel.column + smaller(j, panel.n_columns - 1));
     }
   }
 }
@@ -229,6 +230,7 @@ DSA_LEAF void strip_tile(const MatmulArgs& args,
 }
 
 // C = pieces * scale + C for the columns of a strip.
+template <class W>
 DSA_LEAF void add_scaled_pieces(const MatmulArgs& args,
                                 size_t k,
                                 size_t column,
@@ -236,7 +238,7 @@ DSA_LEAF void add_scaled_pieces(const MatmulArgs& args,
                                 const float (*pieces)[kStripColumns]) {
   for (size_t j = 0, end = 0; j < n_columns; j = end) {
     end = block_end(args.w.col0 + column, j, n_columns);
-    const float scale = block_scale(args.w, k, column + j);
+    const float scale = block_scale<W>(args.w, k, column + j);
     for (size_t i = 0; i < args.m; ++i) {
       float* c = args.c + i * args.ldc + column;
       for (size_t v = 0; v * F32::kLanes < end - j; ++v) {
@@ -267,7 +269,7 @@ void strip_nn(const MatmulArgs& args, size_t column, size_t n_columns) {
                                    smaller(kTileColumns, n_columns - j), sums + j, ld_sums);
       }
     }
-    if constexpr (W::kScaled) add_scaled_pieces(args, chunk, column, n_columns, pieces);
+    if constexpr (W::kScaled) add_scaled_pieces<W>(args, chunk, column, n_columns, pieces);
   }
 }
 

@@ -104,7 +104,7 @@ DSA_LEAF void direct_tile(const MatmulArgs& args, size_t i0, size_t j0) {
       unroll<kM>([&](auto i) { unroll<kN>([&](auto j) { piece[i][j] = zero(); }); });
       add_products<Math, A, W>(a, w, k, end, prefetch, piece);
       unroll<kN>([&](auto j) {
-        const F32 scale = set(block_scale(args.w, j0 + smaller(j, columns - 1), k));
+        const F32 scale = set(block_scale<W>(args.w, j0 + smaller(j, columns - 1), k));
         unroll<kM>([&](auto i) { total[i][j] = fma(piece[i][j], scale, total[i][j]); });
       });
     }
@@ -125,19 +125,22 @@ DSA_LEAF void direct_tile(const MatmulArgs& args, size_t i0, size_t j0) {
     write_row(args, i0 + i, j0, columns, sums + i * kN);
 }
 
-constexpr size_t direct_columns(size_t accumulators, size_t rows) {
-  size_t columns = 1;
-  while (columns < 8 && 2 * columns * rows <= accumulators)
-    columns *= 2;
-  return columns;
+template <bool kScaled>
+constexpr const auto& direct_columns() {
+  if constexpr (kScaled) {
+    return kScaledColumns;
+  } else {
+    return kPlainColumns;
+  }
 }
 
 template <class Math, class A, class W>
 void direct_nt(const MatmulArgs& args) {
-  constexpr size_t kMost = W::kScaled ? kScaledDirectRows : kPlainDirectRows;
+  constexpr const auto& kColumns = direct_columns<W::kScaled>();
+  constexpr size_t kMost = sizeof(kColumns) / sizeof(kColumns[0]);
   with_constant<kMost>(tile_rows<kMost>(args.m), [&](auto rows) {
     constexpr size_t kM = decltype(rows){};
-    constexpr size_t kN = direct_columns(W::kScaled ? kDirectTile / 2 : kDirectTile, kM);
+    constexpr size_t kN = kColumns[kM - 1];
     for (size_t j = 0; j < args.n; j += kN) {
       size_t i = 0;
       for (; i + kM <= args.m; i += kM)
@@ -197,7 +200,7 @@ DSA_LEAF void fill_panel(const MatmulArgs& args, size_t j0, size_t first, Panel<
   size_t end = first;
   while (end < args.k && panel.n_pieces < Panel<Math>::kMaxPieces) {
     for (size_t j = 0; j < kPanelRows; ++j) {
-      panel.scale[panel.n_pieces][j] = block_scale(args.w, smaller(j0 + j, args.n - 1), end);
+      panel.scale[panel.n_pieces][j] = block_scale<W>(args.w, smaller(j0 + j, args.n - 1), end);
     }
     end = block_end(args.w.col0, end, args.k);
     panel.piece_end[panel.n_pieces++] = end - first;
