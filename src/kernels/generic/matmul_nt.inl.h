@@ -155,8 +155,8 @@ void direct_nt(const MatmulArgs& args) {
 // Scaled weights for many rows: a panel of kPanelRows weight rows is converted a chunk of k at a
 // time and used by a block of rows of A. Between chunks the totals rest in memory, whole.
 
-constexpr size_t kPanels = 2;  // panels that share one pass over the block's rows of A
-constexpr size_t kBlockRows = 64;
+constexpr size_t kPanels = 2;      // panels that share one pass over the block's rows of A
+constexpr size_t kBlockRows = 64;  // their totals take most of the 80 KB of stack
 constexpr size_t kPanelBytes = 16 * 1024;
 
 template <class Math>
@@ -222,11 +222,15 @@ inline void panel_tile(
   const typename A::Bits* a_rows[kM];
   const typename Math::Element* w_rows[kTileRows];
   F32 total[kM][kTileRows];
-  unroll<kM>([&](auto i) {
-    a_rows[i] = a + i * lda + panel.first;
-    unroll<kTileRows>([&](auto j) { total[i][j] = sums[i * kPanelRows + j0 + j]; });
-  });
+  unroll<kM>([&](auto i) { a_rows[i] = a + i * lda + panel.first; });
   unroll<kTileRows>([&](auto j) { w_rows[j] = panel.weights[j0 + j]; });
+  if (panel.first == 0) {
+    unroll<kM>([&](auto i) { unroll<kTileRows>([&](auto j) { total[i][j] = zero(); }); });
+  } else {
+    unroll<kM>([&](auto i) {
+      unroll<kTileRows>([&](auto j) { total[i][j] = sums[i * kPanelRows + j0 + j]; });
+    });
+  }
   for (size_t p = 0, begin = 0; p < panel.n_pieces; begin = panel.piece_end[p++]) {
     F32 piece[kM][kTileRows];
     unroll<kM>([&](auto i) { unroll<kTileRows>([&](auto j) { piece[i][j] = zero(); }); });
@@ -258,13 +262,14 @@ DSA_LEAF void multiply_panel(const MatmulArgs& args,
   }
 }
 
+// totals: [n_rows][kPanelRows]
 DSA_LEAF inline void write_panel(
-    const MatmulArgs& args, size_t i0, size_t n_rows, size_t j0, const F32 (*totals)[kPanelRows]) {
+    const MatmulArgs& args, size_t i0, size_t n_rows, size_t j0, const F32* totals) {
   float sums[kBlockRows * kPanelRows];
-  for (size_t at = 0; at < n_rows * kPanelRows; at += F32::kLanes) {
+  const size_t n = n_rows * kPanelRows;
+  for (size_t at = 0; at < n; at += F32::kLanes) {
     F32 rows[F32::kLanes];
-    unroll<F32::kLanes>(
-        [&](auto l) { rows[l] = totals[(at + l) / kPanelRows][(at + l) % kPanelRows]; });
+    unroll<F32::kLanes>([&](auto lane) { rows[lane] = totals[smaller(at + lane, n - 1)]; });
     store(sums + at, reduce_add_rows(rows));
   }
   for (size_t i = 0; i < n_rows; ++i)
@@ -278,12 +283,6 @@ void panel_block(const MatmulArgs& args, size_t i0, size_t j0) {
   alignas(64) F32 sums[kPanels][kBlockRows][kPanelRows];
   const size_t n_rows = smaller(kBlockRows, args.m - i0);
   const size_t n_columns = smaller(kPanels * kPanelRows, args.n - j0);
-  for (size_t p = 0; p * kPanelRows < n_columns; ++p) {
-    for (size_t i = 0; i < n_rows; ++i) {
-      for (size_t j = 0; j < kPanelRows; ++j)
-        sums[p][i][j] = zero();
-    }
-  }
   for (size_t k = 0; k < args.k; k += panel.depth) {
     for (size_t p = 0; p * kPanelRows < n_columns; ++p) {
       fill_panel<Math, W>(args, j0 + p * kPanelRows, k, panel);
@@ -291,7 +290,7 @@ void panel_block(const MatmulArgs& args, size_t i0, size_t j0) {
     }
   }
   for (size_t p = 0; p * kPanelRows < n_columns; ++p)
-    write_panel(args, i0, n_rows, j0 + p * kPanelRows, sums[p]);
+    write_panel(args, i0, n_rows, j0 + p * kPanelRows, sums[p][0]);
 }
 
 template <class Math, class A, class W>
@@ -306,7 +305,7 @@ template <class Math, class A, class W>
 void multiply_nt(const MatmulArgs& args) noexcept {
   if (args.m == 0 || args.n == 0) return;
   if constexpr (W::kScaled) {
-    if (args.m > kMaxDirectRows) return panel_nt<Math, A, W>(args);
+    if (args.m > kMaxDirectRows && args.k != 0) return panel_nt<Math, A, W>(args);
   }
   direct_nt<Math, A, W>(args);
 }
