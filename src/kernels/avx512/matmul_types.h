@@ -14,7 +14,7 @@ constexpr size_t kPanelRows = 8;       // weight rows in a panel
 constexpr size_t kTileRows = 4;        // of them in a register tile
 constexpr size_t kScaledTileRows = 3;  // half: each element has two accumulators
 constexpr size_t kTileVectors = 4;     // nn: vectors along n
-constexpr size_t kStripMaxRows = 4;
+constexpr size_t kStripMaxRows = 4;    // nn: rows of A with which W is read once, in order
 constexpr size_t kColumnTileRows = 6;  // nn: rows of A
 
 struct F32Math {

@@ -18,7 +18,7 @@ inline void write_row(const MatmulArgs& args, size_t i, size_t j, size_t n, cons
     c[v] = args.accumulate ? c[v] + sums[v] : sums[v];
 }
 
-// Few rows: weights go straight from memory to registers, once.
+// Direct tiles: weights go straight from memory to registers.
 
 // Where to prefetch while element k is used: `distance` elements ahead in the same row, and past
 // its end in the row `skip` elements on, which the next tile begins with.
@@ -80,7 +80,7 @@ template <class Math, class A, class W, size_t kM, size_t kN, class Fetch>
   });
 }
 
-constexpr size_t kPrefetchBytes = 1024;
+constexpr size_t kPrefetchBytes = 1024;  // 512 and 2048 measure the same within the noise
 
 template <class Math, class A, class W, size_t kM, size_t kN>
 DSA_LEAF void direct_tile(const MatmulArgs& args, size_t i0, size_t j0) {
