@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 
 #include "common/math.h"
 #include "common/status_macros.h"
@@ -152,7 +153,8 @@ class Loader {
     if (bad != scale.end()) {
       loaded_->problems.push_back(
           corruption("{}: tensor \"{}\": scale {} is {}, want a finite value",
-                     checkpoint_.config_path(), scale_name, bad - scale.begin(), *bad));
+                     std::filesystem::path(checkpoint_.config_path()).parent_path().string(),
+                     scale_name, bad - scale.begin(), *bad));
     }
     loaded_->weights.scales.push_back(std::move(scale));
     weight->scale = loaded_->weights.scales.back().data();

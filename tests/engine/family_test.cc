@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <random>
 
 #include "tests/engine/naive_model.h"
@@ -144,6 +145,30 @@ INSTANTIATE_TEST_SUITE_P(,
                                                 DType::kE4M3},
                                          Family{"glm_bf16", glm_config(), DType::kBF16}),
                          [](const auto& param) { return param.param.name; });
+
+TEST(WeightScales, RefuseNan) {
+  const std::string dir = testing::TempDir() + "dsa_nan_scale_" + std::to_string(getpid());
+  SyntheticCheckpoint(with_fp8(deepseek_config()), DType::kE4M3, 5).write(dir);
+  const std::string path = dir + "/model.safetensors";
+  const std::string name = "model.layers.1.self_attn.kv_b_proj.weight_scale_inv";
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  uint64_t header_bytes = 0;
+  char length[8];
+  file.read(length, 8);
+  std::memcpy(&header_bytes, length, 8);
+  std::string header(header_bytes, ' ');
+  file.read(header.data(), static_cast<std::streamsize>(header_bytes));
+  const uint64_t offset = nlohmann::json::parse(header)[name]["data_offsets"][0];
+  file.seekp(static_cast<std::streamoff>(8 + header_bytes + offset));
+  file.write("\x00\x00\xC0\x7F", 4);
+  file.close();
+  const auto model = Model::open(dir);
+  std::filesystem::remove_all(dir);
+  ASSERT_FALSE(model.ok());
+  EXPECT_EQ(model.status().code(), StatusCode::kCorruption);
+  EXPECT_THAT(model.status().message(), testing::HasSubstr(name));
+  EXPECT_THAT(model.status().message(), testing::HasSubstr("scale 0 is nan, want a finite value"));
+}
 
 }  // namespace
 }  // namespace dsa
