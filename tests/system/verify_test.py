@@ -42,7 +42,9 @@ class Verify(unittest.TestCase):
             data[-2001:-1001] = bytes(1000)
             path.write_bytes(data)
             code, out, err = run("verify", "-m", folder, "--expected", EXPECTED)
-            self.assertEqual((code, err.count("\n")), (1, 1), err)
+            # A slow machine also sees lines of progress before the one that matters.
+            lines = [line for line in err.splitlines() if not line.startswith("computing: ")]
+            self.assertEqual((code, len(lines)), (1, 1), err)
             self.assertTrue(out.decode().endswith("FAILED\n"))
             self.assertIn("outputs differ", err)
 
