@@ -25,12 +25,6 @@ Activation activation(const RowBuffer& buffer) {
   return {buffer.f32, buffer.bf16, buffer.ld};
 }
 
-void plan_buffer(ScratchPlan* plan, RowBuffer* buffer, size_t n_rows, size_t ld, bool bf16) {
-  buffer->ld = ld;
-  plan->add(&buffer->f32, n_rows * ld);
-  if (bf16) plan->add(&buffer->bf16, n_rows * ld);
-}
-
 void rotate(const OpContext& context,
             RopeLayout layout,
             float* x,

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "ops/context.h"
+#include "runtime/scratch.h"
 
 namespace dsa {
 
@@ -34,5 +35,12 @@ struct RowBuffer {
     if (bf16 != nullptr) kernels.f32_to_bf16(f32 + i * ld + first, n, bf16 + i * ld + first);
   }
 };
+
+// Asks for n_rows rows of ld values; their bf16 twin only where the engine rounds.
+inline void plan_buffer(ScratchPlan* plan, RowBuffer* buffer, size_t n_rows, size_t ld, bool bf16) {
+  buffer->ld = ld;
+  plan->add(&buffer->f32, n_rows * ld);
+  if (bf16) plan->add(&buffer->bf16, n_rows * ld);
+}
 
 }  // namespace dsa
