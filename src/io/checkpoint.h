@@ -15,10 +15,11 @@
 
 #include "formats/dtype.h"
 #include "io/safetensors.h"
+#include "io/tensor_source.h"
 
 namespace dsa {
 
-class Checkpoint {
+class Checkpoint : public TensorSource {
  public:
   // Errors  kNotFound (directory, config.json, model file or a shard), kCorruption (a file is
   //         broken, an index that names files outside `dir`, misplaces or omits a tensor),
@@ -37,18 +38,11 @@ class Checkpoint {
   // nullptr when there is none. Valid as long as this object, also when that is moved.
   const StoredTensor* find(std::string_view name) const;
 
-  // The tensor, which has the wanted shape, one of the wanted types, and starts at a multiple of
-  // its element size, so that it can be read through a pointer.
-  //   Errors  kNotFound, kCorruption (shape), kUnsupported (type, alignment). The message names
-  //           file and tensor, what it is and what was wanted.
+  std::string source_name() const override { return dir_; }
+  using TensorSource::require;
   Result<const StoredTensor*> require(std::string_view name,
                                       std::span<const int64_t> shape,
-                                      std::initializer_list<DType> dtypes) const;
-  Result<const StoredTensor*> require(std::string_view name,
-                                      std::initializer_list<int64_t> shape,
-                                      std::initializer_list<DType> dtypes) const {
-    return require(name, std::span<const int64_t>(shape.begin(), shape.size()), dtypes);
-  }
+                                      std::initializer_list<DType> dtypes) const override;
 
   uint64_t total_bytes() const;  // of all tensors' data
 

@@ -13,6 +13,7 @@ namespace dsa::kernels {
   extern const MatmulKernels kMatmulKernels;       \
   extern const IndexerKernels kIndexerKernels;     \
   extern const AttentionKernels kAttentionKernels; \
+  extern const PeakKernels kPeakKernels;           \
   }
 DSA_DECLARE_TIER(scalar)
 DSA_DECLARE_TIER(avx2)
@@ -21,12 +22,24 @@ DSA_DECLARE_TIER(avx512)
 
 namespace {
 
-constexpr KernelTable kScalar = {"scalar", &scalar::kVectorKernels, &scalar::kMatmulKernels,
-                                 &scalar::kIndexerKernels, &scalar::kAttentionKernels};
-constexpr KernelTable kAvx2 = {"avx2", &avx2::kVectorKernels, &avx2::kMatmulKernels,
-                               &avx2::kIndexerKernels, &avx2::kAttentionKernels};
-constexpr KernelTable kAvx512 = {"avx512", &avx512::kVectorKernels, &avx512::kMatmulKernels,
-                                 &avx512::kIndexerKernels, &avx512::kAttentionKernels};
+constexpr KernelTable kScalar = {"scalar",
+                                 &scalar::kVectorKernels,
+                                 &scalar::kMatmulKernels,
+                                 &scalar::kIndexerKernels,
+                                 &scalar::kAttentionKernels,
+                                 &scalar::kPeakKernels};
+constexpr KernelTable kAvx2 = {"avx2",
+                               &avx2::kVectorKernels,
+                               &avx2::kMatmulKernels,
+                               &avx2::kIndexerKernels,
+                               &avx2::kAttentionKernels,
+                               &avx2::kPeakKernels};
+constexpr KernelTable kAvx512 = {"avx512",
+                                 &avx512::kVectorKernels,
+                                 &avx512::kMatmulKernels,
+                                 &avx512::kIndexerKernels,
+                                 &avx512::kAttentionKernels,
+                                 &avx512::kPeakKernels};
 
 // clang 14 has no name for f16c: CPUID leaf 1, ECX bit 29.
 bool has_f16c() noexcept {

@@ -6,6 +6,7 @@
 #include "kernels/attention_kernels.h"
 #include "kernels/indexer_kernels.h"
 #include "kernels/matmul_kernels.h"
+#include "kernels/peak_kernels.h"
 #include "kernels/vector_kernels.h"
 
 namespace dsa::kernels {
@@ -16,6 +17,7 @@ struct KernelTable {
   const MatmulKernels* matmul;
   const IndexerKernels* indexer;
   const AttentionKernels* attention;
+  const PeakKernels* peak;
 };
 
 // scalar   any x86-64

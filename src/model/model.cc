@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include "common/status_macros.h"
+#include "io/checkpoint.h"
 
 namespace dsa {
 
@@ -11,11 +12,15 @@ Result<std::shared_ptr<const Model>> Model::open(const std::string& dir) {
   DSA_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(dir));
   DSA_ASSIGN_OR_RETURN(ModelConfig config,
                        parse_model_config(checkpoint.config_text(), checkpoint.config_path()));
-  auto impl =
-      std::make_unique<Impl>(Impl{std::move(checkpoint), std::move(config), ModelWeights()});
-  LoadedWeights loaded = load_weights(impl->config, impl->checkpoint);
+  return make_model(std::move(config), std::make_unique<Checkpoint>(std::move(checkpoint)));
+}
+
+Result<std::shared_ptr<const Model>> make_model(ModelConfig config,
+                                                std::unique_ptr<TensorSource> source) {
+  LoadedWeights loaded = load_weights(config, *source);
   if (!loaded.problems.empty()) return loaded.problems.front();
-  impl->weights = std::move(loaded.weights);
+  auto impl = std::make_unique<Model::Impl>(
+      Model::Impl{std::move(source), std::move(config), std::move(loaded.weights)});
   return std::shared_ptr<const Model>(std::make_shared<Model>(std::move(impl)));
 }
 

@@ -1,17 +1,24 @@
 // What a dsa::Model holds.
 #pragma once
 
+#include <memory>
+
 #include "dsa/engine.h"
 
-#include "io/checkpoint.h"
+#include "io/tensor_source.h"
 #include "model/weights.h"
 
 namespace dsa {
 
 struct Model::Impl {
-  Checkpoint checkpoint;  // keeps the files mapped
+  std::unique_ptr<TensorSource> source;  // keeps the files mapped
   ModelConfig config;
   ModelWeights weights;
 };
+
+// The model of a configuration whose tensors come from `source`.
+//   Errors  the first problem of load_weights().
+Result<std::shared_ptr<const Model>> make_model(ModelConfig config,
+                                                std::unique_ptr<TensorSource> source);
 
 }  // namespace dsa

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 
 #include "common/math.h"
 #include "common/status_macros.h"
@@ -38,8 +37,8 @@ std::vector<float> to_f32(const StoredTensor& tensor) {
 
 class Loader {
  public:
-  Loader(const ModelConfig& config, const Checkpoint& checkpoint, LoadedWeights* loaded)
-      : config_(config), checkpoint_(checkpoint), loaded_(loaded) {}
+  Loader(const ModelConfig& config, const TensorSource& source, LoadedWeights* loaded)
+      : config_(config), source_(source), loaded_(loaded) {}
 
   void load() {
     ModelWeights& weights = loaded_->weights;
@@ -55,16 +54,21 @@ class Loader {
     }
   }
 
+  void load_attention(int64_t index, LayerWeights* layer) {
+    const std::string prefix = fmt::format("model.layers.{}.", index);
+    layer->input_norm = vector(prefix + "input_layernorm.weight", config_.hidden_size);
+    load_projections(prefix + "self_attn.", layer);
+    if (config_.indexer.layers[static_cast<size_t>(index)] == IndexerKind::kFull) {
+      load_indexer(prefix + "self_attn.indexer.", &layer->indexer);
+    }
+  }
+
  private:
   void load_layer(int64_t index, LayerWeights* layer) {
     const std::string prefix = fmt::format("model.layers.{}.", index);
     const int64_t hidden = config_.hidden_size;
-    layer->input_norm = vector(prefix + "input_layernorm.weight", hidden);
+    load_attention(index, layer);
     layer->post_attention_norm = vector(prefix + "post_attention_layernorm.weight", hidden);
-    load_attention(prefix + "self_attn.", layer);
-    if (config_.indexer.layers[static_cast<size_t>(index)] == IndexerKind::kFull) {
-      load_indexer(prefix + "self_attn.indexer.", &layer->indexer);
-    }
     layer->is_moe = config_.is_moe_layer(index);
     if (layer->is_moe) {
       load_moe(prefix + "mlp.", layer);
@@ -73,7 +77,7 @@ class Loader {
     }
   }
 
-  void load_attention(const std::string& prefix, LayerWeights* layer) {
+  void load_projections(const std::string& prefix, LayerWeights* layer) {
     const ModelConfig& c = config_;
     layer->q_a = matrix(prefix + "q_a_proj.weight", c.q_lora_rank, c.hidden_size);
     layer->q_a_norm = vector(prefix + "q_a_layernorm.weight", c.q_lora_rank);
@@ -153,8 +157,7 @@ class Loader {
     if (bad != scale.end()) {
       loaded_->problems.push_back(
           corruption("{}: tensor \"{}\": scale {} is {}, want a finite value",
-                     std::filesystem::path(checkpoint_.config_path()).parent_path().string(),
-                     scale_name, bad - scale.begin(), *bad));
+                     source_.source_name(), scale_name, bad - scale.begin(), *bad));
     }
     loaded_->weights.scales.push_back(std::move(scale));
     weight->scale = loaded_->weights.scales.back().data();
@@ -177,7 +180,7 @@ class Loader {
                               std::initializer_list<int64_t> shape,
                               std::initializer_list<DType> dtypes) {
     loaded_->used.insert(name);
-    Result<const StoredTensor*> tensor = checkpoint_.require(name, shape, dtypes);
+    Result<const StoredTensor*> tensor = source_.require(name, shape, dtypes);
     if (!tensor.ok()) {
       loaded_->problems.push_back(tensor.status());
       return nullptr;
@@ -187,15 +190,21 @@ class Loader {
   }
 
   const ModelConfig& config_;
-  const Checkpoint& checkpoint_;
+  const TensorSource& source_;
   LoadedWeights* loaded_;
 };
 
 }  // namespace
 
-LoadedWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint) {
+LoadedWeights load_weights(const ModelConfig& config, const TensorSource& source) {
   LoadedWeights loaded;
-  Loader(config, checkpoint, &loaded).load();
+  Loader(config, source, &loaded).load();
+  return loaded;
+}
+
+LoadedWeights load_attention(const ModelConfig& config, const TensorSource& source, int64_t layer) {
+  LoadedWeights loaded;
+  Loader(config, source, &loaded).load_attention(layer, &loaded.weights.layers.emplace_back());
   return loaded;
 }
 

@@ -12,7 +12,7 @@
 #include "dsa/model_config.h"
 #include "dsa/status.h"
 
-#include "io/checkpoint.h"
+#include "io/tensor_source.h"
 #include "ops/mlp.h"
 #include "tensor/weight.h"
 
@@ -61,7 +61,10 @@ struct LoadedWeights {
 };
 
 // Looks up and checks every tensor the configuration asks for; goes on after a problem. The
-// weights may be used only when there is none, and as long as the checkpoint lives.
-LoadedWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint);
+// weights may be used only when there is none, and as long as the source lives.
+LoadedWeights load_weights(const ModelConfig& config, const TensorSource& source);
+
+// The attention half of one layer alone, as the only layer of the result.
+LoadedWeights load_attention(const ModelConfig& config, const TensorSource& source, int64_t layer);
 
 }  // namespace dsa

@@ -5,14 +5,19 @@
 #include "dsa/thread_pool.h"
 
 #include "kernels/kernel_table.h"
+#include "ops/part_clock.h"
 
 namespace dsa {
 
 struct OpContext {
   const kernels::KernelTable* kernels = nullptr;
   ThreadPool* pool = nullptr;
+  PartClock* clock = nullptr;  // null: nobody asks where the time goes
 
   const kernels::VectorKernels& vector() const { return *kernels->vector; }
+  void enter(Part part) const {
+    if (clock != nullptr) clock->enter(part);
+  }
 };
 
 // The kernels DSA_CPU_TIER asks for, or the best this CPU runs.

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "ops/context.h"
 #include "runtime/scratch.h"
@@ -41,6 +42,19 @@ inline void plan_buffer(ScratchPlan* plan, RowBuffer* buffer, size_t n_rows, siz
   buffer->ld = ld;
   plan->add(&buffer->f32, n_rows * ld);
   if (bf16) plan->add(&buffer->bf16, n_rows * ld);
+}
+
+// out rows = rms_norm of x's rows [n_rows, out.ld], and their rounded twins.
+inline void normalise_rows(const OpContext& context,
+                           const float* x,
+                           size_t n_rows,
+                           const std::vector<float>& weight,
+                           float eps,
+                           const RowBuffer& out) {
+  for_each_row(context, n_rows, [&](size_t i) {
+    context.vector().rms_norm(x + i * out.ld, weight.data(), out.ld, eps, out.row(i));
+    out.round_row(context.vector(), i, 0, out.ld);
+  });
 }
 
 }  // namespace dsa
