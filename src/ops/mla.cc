@@ -141,9 +141,11 @@ void attend_tile(const OpContext& context,
   attention.out_stride = n_parts * part_size;
   attention.lse = merge ? scratch->part_lse : scratch->lse;
   attention.lse_stride = n_parts * dims.n_heads;
+  // Parts of one long list lie behind what this tile merges.
+  const size_t held = merge ? 2 * count : 0;
   const auto run = [&] {
-    attend_rows(context, attention, scratch->part_out, scratch->part_lse, scratch->attend,
-                scratch->attend_bytes);
+    attend_rows(context, attention, scratch->part_out + held * part_size,
+                scratch->part_lse + held * dims.n_heads, scratch->attend, scratch->attend_bytes);
   };
   if (cached) {
     attention.layout = cache.layout;
@@ -205,7 +207,7 @@ void MlaScratch::plan(const OpContext& context,
   const auto n_threads = static_cast<size_t>(context.pool->n_threads());
   plan_buffer(plan, &absorbed_q, tile, dims.n_heads * dims.d_row(), false);
   plan_buffer(plan, &absorbed_out, tile, dims.n_heads * dims.d_latent, bf16);
-  const size_t n_parts = std::max(kMaxAttentionParts, 2 * tile);
+  const size_t n_parts = kMaxAttentionParts + 2 * tile;
   plan->add(&part_out, n_parts * dims.n_heads * dims.d_latent);
   plan->add(&part_lse, n_parts * dims.n_heads);
   plan->add(&lse, tile * dims.n_heads);

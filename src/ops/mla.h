@@ -49,7 +49,7 @@ struct MlaQueries {
 struct MlaScratch {
   RowBuffer absorbed_q;       // [tile, n_heads * d_row]
   RowBuffer absorbed_out;     // [tile, n_heads * d_latent]
-  float* part_out = nullptr;  // [kMaxAttentionParts, n_heads, d_latent] or [tile, 2, ...]
+  float* part_out = nullptr;  // [2 * tile + kMaxAttentionParts, n_heads, d_latent]
   float* part_lse = nullptr;
   float* lse = nullptr;           // [tile, n_heads]
   int32_t* rows = nullptr;        // [tile, max_selected] or [max_context]
