@@ -23,5 +23,6 @@ Action add_inspect(CLI::App& app);
 Action add_tokenize(CLI::App& app);
 Action add_cpu(CLI::App& app);
 Action add_verify(CLI::App& app);
+Action add_bench(CLI::App& app);
 
 }  // namespace cli

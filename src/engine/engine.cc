@@ -46,7 +46,8 @@ PagePoolOptions pool_options(const ModelConfig& config, const EngineOptions& opt
   pool.index = {options.index_cache, static_cast<size_t>(config.indexer.head_dim)};
   pool.n_layers = config.n_layers;
   for (const IndexerKind kind : config.indexer.layers) {
-    pool.has_index.push_back(kind == IndexerKind::kFull);
+    pool.has_index.push_back(options.attention == AttentionMode::kDsa &&
+                             kind == IndexerKind::kFull);
   }
   pool.n_pages = ceil_div(options.cache_tokens, int64_t{kPageTokens});
   return pool;

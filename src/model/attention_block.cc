@@ -121,7 +121,8 @@ void AttentionBlock::run(std::span<const ForwardStep> steps,
                          const ForwardHooks& hooks,
                          float* hidden,
                          const RowBuffer& normed) {
-  const bool indexed = config_.indexer.layers[index] == IndexerKind::kFull;
+  const bool indexed = options_.attention == AttentionMode::kDsa &&
+                       config_.indexer.layers[index] == IndexerKind::kFull;
   context_.enter(Part::kProjections);
   normalise_rows(context_, hidden, n_rows_, layer.input_norm,
                  static_cast<float>(config_.rms_norm_eps), normed);
@@ -132,8 +133,7 @@ void AttentionBlock::run(std::span<const ForwardStep> steps,
   size_t first_row = 0;
   for (size_t s = 0; s < steps.size(); ++s) {
     const ForwardStep& step = steps[s];
-    const bool scored = indexed && hooks.selection_scores && hooks.selection != nullptr &&
-                        options_.attention == AttentionMode::kDsa;
+    const bool scored = indexed && hooks.selection_scores && hooks.selection != nullptr;
     context_.enter(Part::kIndexer);
     const SelectionLists lists = select(step, first_row, index, indexed, hooks);
     context_.enter(Part::kAttention);
@@ -250,8 +250,7 @@ SelectionLists AttentionBlock::select(const ForwardStep& step,
   const bool wants_scores = hooks.selection != nullptr && hooks.selection_scores;
   if (options_.attention == AttentionMode::kWindow && !everything) {
     select_window(step, lists);
-  } else if (options_.attention == AttentionMode::kDsa && indexed &&
-             (!everything || wants_scores)) {
+  } else if (indexed && (!everything || wants_scores)) {
     const IndexerQueries queries = {index_q_ + first_row * indexer_.n_heads * indexer_.dim,
                                     index_gate_ + first_row * indexer_.n_heads, step.tokens.size(),
                                     as_size(step.first_position)};

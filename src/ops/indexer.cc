@@ -122,6 +122,7 @@ void index_and_select(const OpContext& context,
   const size_t context_length = queries.first_position + queries.n_queries;
   const size_t tile = std::max<size_t>(scratch->n_scores / context_length, 1);
   for (size_t first = 0; first < queries.n_queries; first += tile) {
+    context.enter(Part::kIndexer);
     const size_t count = std::min(tile, queries.n_queries - first);
     const size_t n_keys = queries.first_position + first + count;
     for (size_t i = 0; i < count; ++i) {
@@ -129,6 +130,7 @@ void index_and_select(const OpContext& context,
     }
     score_keys(context, dims, scratch->packed_rows, count, cache.base, cache.pages.data(), n_keys,
                scratch->scores, n_keys);
+    context.enter(Part::kSelection);
     context.pool->parallel_for(static_cast<int64_t>(count), [&](int64_t item, int worker) {
       const auto i = static_cast<size_t>(item);
       const float* scores = scratch->scores + i * n_keys;

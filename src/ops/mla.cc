@@ -185,9 +185,12 @@ void absorbed_attention(const OpContext& context,
                         float* out) {
   for (size_t first = 0; first < queries.n_queries; first += kQueryTile) {
     const size_t count = std::min(kQueryTile, queries.n_queries - first);
+    context.enter(Part::kProjections);
     absorb_queries(context, dims, queries.q.from_row(first), count, kv_b, scratch->absorbed_q);
+    context.enter(Part::kAttention);
     resolve_rows(context, queries, first, count, cache, lists, scratch);
     attend_tile(context, dims, queries, count, cache, lists, scratch);
+    context.enter(Part::kOutput);
     expand_outputs(context, dims, scratch->absorbed_out, count, kv_b,
                    out + first * dims.n_heads * dims.d_v);
   }

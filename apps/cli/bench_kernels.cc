@@ -1,0 +1,99 @@
+// dsa bench kernels: every kernel beside the limit that binds it.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "dsa/bench.h"
+#include "dsa/cpu.h"
+
+#include "cli/bench.h"
+#include "cli/interrupt.h"
+#include "cli/io.h"
+#include "cli/options.h"
+
+namespace cli {
+namespace {
+
+using dsa::KernelMeasure;
+using dsa::Status;
+
+constexpr const char* kFooter =
+    "Kernels run at DeepSeek-V3.2's shape. The limit of a kernel is the larger of its operations\n"
+    "at the peak and its bytes at the bandwidth, both measured for the same tier and threads.\n"
+    "\n"
+    "Examples:\n"
+    "  dsa bench kernels\n"
+    "  dsa bench kernels --tier avx512 --threads 2 --json";
+
+struct Options {
+  std::string tier;  // empty: all that run here
+  int n_threads = 0;
+  int repetitions = 10;
+  bool json = false;
+};
+
+nlohmann::ordered_json to_json(const KernelMeasure& measure) {
+  return {{"kernel", measure.kernel},     {"shape", measure.shape},
+          {"tier", measure.tier},         {"threads", measure.n_threads},
+          {"ms", measure.ms.median},      {"ms_p10", measure.ms.low},
+          {"ms_p90", measure.ms.high},    {"repetitions", measure.ms.n},
+          {"limit_ms", measure.limit_ms}, {"efficiency", measure.efficiency()},
+          {"bound", measure.bound}};
+}
+
+void print_row(const KernelMeasure& measure) {
+  print(fmt::format("{:<8} {:>7}  {:<22} {:<36} {:>10.4f} {:>10.4f}  {:<6} {:>7.0f}%\n",
+                    measure.tier, measure.n_threads, measure.kernel, measure.shape,
+                    measure.ms.median, measure.limit_ms, measure.bound,
+                    100 * measure.efficiency()));
+}
+
+Status run_bench(const Options& options) {
+  const int most = options.n_threads > 0 ? options.n_threads : dsa::cpu_info().n_threads;
+  std::vector<int> threads = {1, most};
+  if (options.n_threads > 0 || most == 1) threads = {most};
+  auto limits = dsa::measure_machine(most);
+  if (!limits.ok()) return limits.status();
+  auto document = nlohmann::ordered_json::array();
+  document.push_back({{"machine", limits_json(*limits)}});
+  if (!options.json) {
+    print(limits_text(*limits) + "\n");
+    print(fmt::format("{:<8} {:>7}  {:<22} {:<36} {:>10} {:>10}  {:<6} {:>8}\n", "tier", "threads",
+                      "kernel", "shape", "ms", "limit ms", "bound", "of limit"));
+  }
+  const Status status = dsa::bench_kernels(options.tier, threads, options.repetitions,
+                                           [&](const KernelMeasure& measure) {
+                                             if (options.json) {
+                                               document.push_back(to_json(measure));
+                                             } else {
+                                               print_row(measure);
+                                             }
+                                             return !interrupted();
+                                           });
+  if (!status.ok()) return status;
+  if (interrupted()) return Status(dsa::StatusCode::kIoError, "stopped by Ctrl-C");
+  if (options.json) print_json(document);
+  return {};
+}
+
+}  // namespace
+
+Action add_bench_kernels(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("--tier", options->tier, "avx512, avx2 or scalar (default: all that run here)")
+      ->type_name("TIER");
+  app.add_option("--threads", options->n_threads, "Threads (default: 1, then all)")
+      ->type_name("N")
+      ->check(whole_number(1, 1024));
+  app.add_option("--repetitions", options->repetitions,
+                 fmt::format("Measured calls, at least (default {})", options->repetitions))
+      ->type_name("N")
+      ->check(whole_number(1));
+  add_json_option(app, options->json);
+  app.footer(kFooter);
+  return [options] { return run_bench(*options); };
+}
+
+}  // namespace cli

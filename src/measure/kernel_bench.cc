@@ -1,0 +1,314 @@
+// Every kernel at DeepSeek-V3.2's shape beside its limit.
+#include <algorithm>
+#include <numeric>
+#include <optional>
+#include <random>
+
+#include "dsa/bench.h"
+
+#include "common/status_macros.h"
+#include "measure/machine.h"
+#include "measure/random_cache.h"
+#include "measure/timing.h"
+#include "model/random_source.h"
+#include "model/weights.h"
+#include "ops/indexer.h"
+#include "ops/matmul.h"
+#include "ops/mla.h"
+
+namespace dsa {
+
+namespace {
+
+constexpr size_t kContext = 131072;
+constexpr size_t kTopK = 2048;
+constexpr size_t kLists = 8;  // selections that calls take in turn
+constexpr LatentLayout kLatent = {CacheFormat::kFp8, 512, 64};
+constexpr IndexerDims kIndexer = {64, 128, {CacheFormat::kFp8, 128}};
+constexpr CacheFormat kFormats[] = {CacheFormat::kFp8, CacheFormat::kBF16, CacheFormat::kF32};
+
+// What the cases of all tiers and threads work on.
+struct Data {
+  std::vector<PagePool> pools;  // [format]
+  std::vector<int32_t> pages;
+  std::vector<int32_t> lists;  // [kLists, kTopK] ascending
+  std::vector<int32_t> all_rows;
+  std::vector<float> values = normal_values(size_t{1} << 22, 3);  // activations
+  RandomSource bf16{DType::kBF16, 1};
+  RandomSource fp8{DType::kE4M3, 1};
+  Weight weights[2];  // [n, k] bf16 and e4m3
+};
+
+constexpr int64_t kWeightRows = 7168;
+constexpr int64_t kWeightCols = 16384;
+
+Result<Weight> make_weight(const RandomSource& source, DType dtype) {
+  Weight weight;
+  DSA_ASSIGN_OR_RETURN(const StoredTensor* tensor,
+                       source.require("w", {kWeightRows, kWeightCols}, {dtype}));
+  const void* data = tensor->data.data();
+  weight.data = static_cast<const uint8_t*>(data);
+  weight.dtype = dtype;
+  weight.rows = static_cast<size_t>(kWeightRows);
+  weight.cols = static_cast<size_t>(kWeightCols);
+  if (dtype != DType::kE4M3) return weight;
+  DSA_ASSIGN_OR_RETURN(
+      tensor, source.require("w_scale_inv", {kWeightRows / 128, kWeightCols / 128}, {DType::kF32}));
+  const void* scale = tensor->data.data();
+  weight.scale = static_cast<const float*>(scale);
+  weight.scale_ld = static_cast<size_t>(kWeightCols / 128);
+  return weight;
+}
+
+Status make_caches(const OpContext& context, Data* data) {
+  for (const CacheFormat format : kFormats) {
+    PagePoolOptions options;
+    options.latent = kLatent;
+    options.latent.format = format;
+    options.index = {format, kIndexer.dim};
+    options.n_layers = 1;
+    options.has_index = {true};
+    options.n_pages = kContext / kPageTokens;
+    DSA_ASSIGN_OR_RETURN(PagePool pool, PagePool::create(options));
+    data->pages.clear();
+    DSA_RETURN_IF_ERROR(pool.acquire(options.n_pages, &data->pages));
+    fill_cache(context, pool, 0, data->pages, kContext);
+    data->pools.push_back(std::move(pool));
+  }
+  return {};
+}
+
+void make_lists(Data* data) {
+  data->all_rows.resize(kContext);
+  std::iota(data->all_rows.begin(), data->all_rows.end(), 0);
+  std::mt19937 random(5);
+  for (size_t list = 0; list < kLists; ++list) {
+    std::sample(data->all_rows.begin(), data->all_rows.end(), std::back_inserter(data->lists),
+                kTopK, random);
+  }
+}
+
+// The cases of one tier and number of threads.
+class Cases {
+ public:
+  Cases(const Data& data,
+        const OpContext& context,
+        MachineLimits limits,
+        int repetitions,
+        const std::function<bool(const KernelMeasure&)>& done)
+      : data_(data),
+        context_(context),
+        limits_(std::move(limits)),
+        repetitions_(repetitions),
+        done_(done) {}
+
+  Status run() {
+    const bool slow = std::string_view(context_.kernels->tier_name) == "scalar";
+    for (const CacheFormat format : kFormats) {
+      DSA_RETURN_IF_ERROR(index_scores(format, 1, slow ? kContext / 16 : kContext));
+      DSA_RETURN_IF_ERROR(index_scores(format, 16, slow ? kContext / 64 : kContext / 8));
+    }
+    DSA_RETURN_IF_ERROR(top_k());
+    for (const CacheFormat format : kFormats) {
+      for (const size_t n_heads : {size_t{128}, size_t{64}, size_t{16}}) {
+        DSA_RETURN_IF_ERROR(attend(format, n_heads, kTopK));
+      }
+    }
+    DSA_RETURN_IF_ERROR(attend(CacheFormat::kFp8, 128, slow ? kContext / 16 : kContext));
+    for (const Weight& weight : data_.weights) {
+      for (const size_t m : {size_t{1}, size_t{64}, size_t{256}}) {
+        if (!slow || m == 1) DSA_RETURN_IF_ERROR(product(weight, m));
+      }
+    }
+    return {};
+  }
+
+ private:
+  struct Work {
+    std::string kernel;
+    std::string shape;
+    double flops = 0;
+    double peak = 1;
+    double bytes = 0;
+    double bandwidth = 1;
+  };
+
+  template <class Call>
+  Status report(const Work& work, const Call& call) {
+    if (stopped_) return {};
+    KernelMeasure measure;
+    measure.kernel = work.kernel;
+    measure.shape = work.shape;
+    measure.tier = context_.kernels->tier_name;
+    measure.n_threads = context_.pool->n_threads();
+    measure.ms = time_repeatedly(repetitions_, call);
+    const double compute = work.flops / work.peak * 1e3;
+    const double memory = work.bytes / work.bandwidth * 1e3;
+    measure.limit_ms = std::max(compute, memory);
+    measure.bound = compute > memory ? "flops" : "bytes";
+    stopped_ = !done_(measure);
+    return {};
+  }
+
+  double dot_peak(CacheFormat format) const {
+    return format == CacheFormat::kF32 ? limits_.f32_flops : limits_.bf16_flops;
+  }
+  const PagePool& pool(CacheFormat format) const {
+    return data_.pools[static_cast<size_t>(format)];
+  }
+
+  Status index_scores(CacheFormat format, size_t n_queries, size_t n_keys) {
+    IndexerDims dims = kIndexer;
+    dims.layout.format = format;
+    const kernels::IndexerKernels& kernels = *context_.kernels->indexer;
+    const size_t packed_bytes = kernels.packed_query_bytes(format, dims.n_heads, dims.dim);
+    DSA_ASSIGN_OR_RETURN(const AlignedBuffer packed,
+                         AlignedBuffer::allocate(n_queries * packed_bytes, "queries"));
+    std::vector<float> q(
+        data_.values.begin(),
+        data_.values.begin() + static_cast<std::ptrdiff_t>(n_queries * dims.n_heads * dims.dim));
+    std::vector<float> gates(
+        data_.values.end() - static_cast<std::ptrdiff_t>(n_queries * dims.n_heads),
+        data_.values.end());
+    pack_queries(context_, dims, {q.data(), gates.data(), n_queries, 0}, packed.data(),
+                 packed_bytes);
+    std::vector<const void*> rows(n_queries);
+    for (size_t i = 0; i < n_queries; ++i)
+      rows[i] = packed.data() + i * packed_bytes;
+    std::vector<float> scores(n_queries * n_keys);
+    Work work;
+    work.kernel = std::string("indexer scores ") + cache_format_name(format);
+    work.shape = fmt::format("{} x {} keys, 64 heads x 128", n_queries, n_keys);
+    work.flops = 2.0 * static_cast<double>(n_queries * n_keys * dims.n_heads * dims.dim);
+    work.peak = dot_peak(format);
+    work.bytes = static_cast<double>(n_keys / kPageTokens * dims.layout.page_bytes());
+    work.bandwidth = limits_.read_bytes;
+    return report(work, [&] {
+      score_keys(context_, dims, rows.data(), n_queries, pool(format).index(0), data_.pages.data(),
+                 n_keys, scores.data(), n_keys);
+    });
+  }
+
+  Status top_k() {
+    const kernels::IndexerKernels& kernels = *context_.kernels->indexer;
+    DSA_ASSIGN_OR_RETURN(
+        const AlignedBuffer scratch,
+        AlignedBuffer::allocate(kernels.top_k_scratch_bytes(kContext, kTopK), "selection"));
+    std::vector<int32_t> out(kTopK);
+    Work work;
+    work.kernel = "top-k";
+    work.shape = "2048 of 131072, one thread";
+    work.bytes = kContext * sizeof(float);
+    work.bandwidth = limits_.read_bytes / limits_.n_threads;
+    size_t call = 0;
+    return report(work, [&] {
+      const float* scores = data_.values.data() + (call++ % kLists) * kContext;
+      kernels.top_k(scores, kContext, kTopK, out.data(), scratch.data());
+    });
+  }
+
+  Status attend(CacheFormat format, size_t n_heads, size_t n_rows) {
+    LatentLayout layout = kLatent;
+    layout.format = format;
+    const size_t d_row = layout.d_latent + layout.d_rope;
+    const size_t bytes = attend_scratch_bytes(context_, layout, n_heads);
+    float* parts = nullptr;
+    float* part_lse = nullptr;
+    uint8_t* scratch = nullptr;
+    float* out = nullptr;
+    float* lse = nullptr;
+    ScratchPlan plan;
+    plan.add(&parts, kMaxAttentionParts * n_heads * layout.d_latent);
+    plan.add(&part_lse, kMaxAttentionParts * n_heads);
+    plan.add(&scratch, bytes * static_cast<size_t>(context_.pool->n_threads()));
+    plan.add(&out, n_heads * layout.d_latent);
+    plan.add(&lse, n_heads);
+    DSA_ASSIGN_OR_RETURN(const AlignedBuffer memory, plan.allocate("attention"));
+    const auto count = static_cast<int32_t>(n_rows);
+    RowAttention args;
+    args.layout = layout;
+    args.base = pool(format).latent(0);
+    args.counts = &count;
+    args.q = data_.values.data();
+    args.n_queries = 1;
+    args.n_heads = n_heads;
+    args.scale = 0.02F;
+    args.out = out;
+    args.lse = lse;
+    Work work;
+    const bool dense = n_rows > kTopK;
+    work.kernel =
+        std::string(dense ? "dense attention " : "sparse attention ") + cache_format_name(format);
+    work.shape = fmt::format("{} rows, {} heads x 576/512", n_rows, n_heads);
+    work.flops = 2.0 * static_cast<double>(n_heads * n_rows * (d_row + layout.d_latent));
+    work.peak = dot_peak(format);
+    work.bytes = static_cast<double>(n_rows * layout.row_bytes());
+    work.bandwidth = dense ? limits_.read_bytes : limits_.gather_bytes;
+    size_t call = 0;
+    return report(work, [&] {
+      args.rows = dense ? data_.all_rows.data() : data_.lists.data() + (call++ % kLists) * kTopK;
+      attend_rows(context_, args, parts, part_lse, scratch, bytes);
+    });
+  }
+
+  Status product(const Weight& weight, size_t m) {
+    float* a = nullptr;
+    uint16_t* a_bf16 = nullptr;
+    float* c = nullptr;
+    ScratchPlan plan;
+    plan.add(&a, m * weight.cols);
+    plan.add(&a_bf16, m * weight.cols);
+    plan.add(&c, m * weight.rows);
+    DSA_ASSIGN_OR_RETURN(const AlignedBuffer memory, plan.allocate("product"));
+    std::copy_n(data_.values.data(), std::min(m * weight.cols, data_.values.size()), a);
+    context_.vector().f32_to_bf16(a, m * weight.cols, a_bf16);
+    Work work;
+    work.kernel = std::string(m == 1 ? "matrix x vector " : "matrix x matrix ") +
+                  (weight.dtype == DType::kBF16 ? "bf16" : "fp8");
+    work.shape = fmt::format("{} x {} by {} x {}", m, weight.cols, weight.cols, weight.rows);
+    work.flops = 2.0 * static_cast<double>(m * weight.rows * weight.cols);
+    work.peak = limits_.bf16_flops;
+    work.bytes = static_cast<double>(weight.bytes());
+    work.bandwidth = limits_.read_bytes;
+    return report(work, [&] {
+      linear(context_, {a, a_bf16, weight.cols}, m, weight, c, weight.rows);
+    });
+  }
+
+  const Data& data_;
+  const OpContext context_;
+  const MachineLimits limits_;
+  const int repetitions_;
+  const std::function<bool(const KernelMeasure&)>& done_;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+Status bench_kernels(const std::string& tier,
+                     const std::vector<int>& threads,
+                     int repetitions,
+                     const std::function<bool(const KernelMeasure&)>& done) {
+  ThreadPool all(0);
+  Data data;
+  DSA_ASSIGN_OR_RETURN(const kernels::KernelTable* chosen, select_kernels());
+  DSA_RETURN_IF_ERROR(make_caches({chosen, &all}, &data));
+  make_lists(&data);
+  DSA_ASSIGN_OR_RETURN(data.weights[0], make_weight(data.bf16, DType::kBF16));
+  DSA_ASSIGN_OR_RETURN(data.weights[1], make_weight(data.fp8, DType::kE4M3));
+  bool known = false;
+  for (const kernels::KernelTable* table :
+       {kernels::avx512_table(), kernels::avx2_table(), kernels::scalar_table()}) {
+    if (table == nullptr || (!tier.empty() && tier != table->tier_name)) continue;
+    known = true;
+    for (const int n_threads : threads) {
+      ThreadPool pool(n_threads);
+      DSA_ASSIGN_OR_RETURN(MachineLimits limits, measure_machine(*table, &pool));
+      DSA_RETURN_IF_ERROR(Cases(data, {table, &pool}, std::move(limits), repetitions, done).run());
+    }
+  }
+  if (known) return {};
+  return error(StatusCode::kUnsupported, "tier \"{}\": this CPU does not run it", tier);
+}
+
+}  // namespace dsa

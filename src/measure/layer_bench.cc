@@ -1,0 +1,245 @@
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <optional>
+#include <random>
+
+#include "dsa/bench.h"
+
+#include "common/math.h"
+#include "common/status_macros.h"
+#include "measure/layer_cost.h"
+#include "measure/random_cache.h"
+#include "measure/timing.h"
+#include "model/attention_block.h"
+#include "model/random_source.h"
+
+namespace dsa {
+
+namespace {
+
+// How much of its hidden state a token shares with the one before: gives neighbouring queries at
+// 131,072 tokens about the overlap of selections that trained models show (0.72 to 0.84).
+constexpr float kDrift = 0.98F;
+
+constexpr Part kParts[] = {Part::kProjections, Part::kIndexer, Part::kSelection, Part::kAttention,
+                           Part::kOutput};
+
+DType dtype_of(BenchWeights weights) {
+  switch (weights) {
+    case BenchWeights::kF32:
+      return DType::kF32;
+    case BenchWeights::kBF16:
+      return DType::kBF16;
+    case BenchWeights::kFp8:
+      return DType::kE4M3;
+  }
+  return DType::kF32;
+}
+
+// Hidden states of consecutive tokens.
+class HiddenStates {
+ public:
+  explicit HiddenStates(size_t width) : state_(normal_values(width, 11)) {}
+
+  void next(float* row) {
+    const float fresh = std::sqrt(1 - kDrift * kDrift);
+    for (size_t i = 0; i < state_.size(); ++i) {
+      state_[i] = kDrift * state_[i] + fresh * normal_(random_);
+      row[i] = state_[i];
+    }
+  }
+
+ private:
+  std::vector<float> state_;
+  std::mt19937 random_{13};
+  std::normal_distribution<float> normal_;
+};
+
+// Share of the entries of a that b has too; both ascending.
+double overlap_of(std::span<const int32_t> a, std::span<const int32_t> b) {
+  std::vector<int32_t> common;
+  std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(common));
+  return static_cast<double>(common.size()) / static_cast<double>(a.size());
+}
+
+// One mode's attention with its scratch.
+struct Block {
+  AttentionBlock attention;
+  AlignedBuffer scratch;
+  float* hidden = nullptr;
+  RowBuffer normed;
+};
+
+}  // namespace
+
+struct LayerBench::Impl {
+  ModelConfig shape;
+  LayerBenchOptions options;
+  ThreadPool threads;
+  PartClock clock;
+  OpContext context;
+  std::unique_ptr<RandomSource> source;
+  LayerWeights layer;
+  std::deque<std::vector<float>> scales;
+  std::optional<PagePool> pool;
+  std::vector<int32_t> pages;
+  std::map<AttentionMode, std::unique_ptr<Block>> blocks;
+
+  Impl(const ModelConfig& shape_, const LayerBenchOptions& options_)
+      : shape(shape_), options(options_), threads(options_.n_threads) {
+    options.n_threads = threads.n_threads();
+    shape.n_layers = 1;
+    shape.indexer.layers = {IndexerKind::kFull};
+    shape.fp8_weights = options.weights == BenchWeights::kFp8;
+  }
+
+  Status create() {
+    DSA_ASSIGN_OR_RETURN(const kernels::KernelTable* table, select_kernels());
+    context = {table, &threads, &clock};
+    source = std::make_unique<RandomSource>(dtype_of(options.weights), 1);
+    LoadedWeights loaded = load_attention(shape, *source, 0);
+    if (!loaded.problems.empty()) return loaded.problems.front();
+    layer = std::move(loaded.weights.layers.front());
+    scales = std::move(loaded.weights.scales);
+    PagePoolOptions wanted;
+    wanted.latent = {options.kv_cache, static_cast<size_t>(shape.kv_lora_rank),
+                     static_cast<size_t>(shape.qk_rope_head_dim)};
+    wanted.index = {options.index_cache, static_cast<size_t>(shape.indexer.head_dim)};
+    wanted.n_layers = 1;
+    wanted.has_index = {true};
+    wanted.n_pages = ceil_div(options.max_context, int64_t{kPageTokens});
+    DSA_ASSIGN_OR_RETURN(pool, PagePool::create(wanted));
+    DSA_RETURN_IF_ERROR(pool->acquire(wanted.n_pages, &pages));
+    fill_cache(context, *pool, 0, pages, options.max_context);
+    return {};
+  }
+
+  Result<Block*> block_of(AttentionMode mode) {
+    std::unique_ptr<Block>& block = blocks[mode];
+    if (block != nullptr) return block.get();
+    EngineOptions engine;
+    engine.kv_cache = options.kv_cache;
+    engine.index_cache = options.index_cache;
+    engine.cache_tokens = options.max_context;
+    engine.max_batch_tokens = options.prefill_tokens;
+    engine.attention = mode;
+    engine.top_k = shape.indexer.top_k;
+    const bool bf16 = rounds_to_bf16(layer, engine);
+    auto made = std::make_unique<Block>(
+        Block{AttentionBlock(shape, engine, context, &*pool, bf16), {}, nullptr, {}});
+    const auto rows = static_cast<size_t>(options.prefill_tokens);
+    const auto width = static_cast<size_t>(shape.hidden_size);
+    ScratchPlan plan;
+    plan.add(&made->hidden, rows * width);
+    plan_buffer(&plan, &made->normed, rows, width, bf16);
+    made->attention.plan(&plan);
+    DSA_ASSIGN_OR_RETURN(made->scratch, plan.allocate("scratch of attention"));
+    block = std::move(made);
+    return block.get();
+  }
+
+  // Runs the step whose last token ends a context of `length` tokens.
+  void run(Block* block,
+           HiddenStates* states,
+           int64_t n_tokens,
+           int64_t length,
+           const ForwardHooks& hooks) {
+    const auto width = static_cast<size_t>(shape.hidden_size);
+    for (int64_t i = 0; i < n_tokens; ++i)
+      states->next(block->hidden + static_cast<size_t>(i) * width);
+    const std::vector<int32_t> tokens(static_cast<size_t>(n_tokens));
+    const ForwardStep step = {tokens, length - n_tokens, pages, LogitsWanted::kNone};
+    clock.reset();
+    block->attention.begin({&step, 1});
+    block->attention.run({&step, 1}, layer, 0, hooks, block->hidden, block->normed);
+  }
+
+  // Of the selections of neighbouring queries; decode steps one token at a time.
+  double measure_overlap(Block* block, HiddenStates* states, int64_t n_tokens, int64_t length) {
+    std::vector<int32_t> previous;
+    std::vector<double> overlaps;
+    ForwardHooks hooks;
+    hooks.selection = [&](const Selection& selection) {
+      if (!previous.empty()) overlaps.push_back(overlap_of(selection.positions, previous));
+      previous.assign(selection.positions.begin(), selection.positions.end());
+    };
+    constexpr int64_t kSteps = 4;
+    for (int64_t step = 0; step < (n_tokens > 1 ? 1 : kSteps); ++step)
+      run(block, states, n_tokens, length, hooks);
+    double sum = 0;
+    for (const double overlap : overlaps)
+      sum += overlap;
+    return overlaps.empty() ? 0 : sum / static_cast<double>(overlaps.size());
+  }
+};
+
+LayerBench::LayerBench(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+LayerBench::~LayerBench() = default;
+
+Result<std::unique_ptr<LayerBench>> LayerBench::create(const ModelConfig& shape,
+                                                       const LayerBenchOptions& options) {
+  if (options.max_context < 1 || options.prefill_tokens < 1 || options.repetitions < 1) {
+    return invalid_argument(
+        "bench: max_context {}, prefill_tokens {}, repetitions {}; want 1 or more of each",
+        options.max_context, options.prefill_tokens, options.repetitions);
+  }
+  auto impl = std::make_unique<Impl>(shape, options);
+  DSA_RETURN_IF_ERROR(impl->create());
+  return std::unique_ptr<LayerBench>(new LayerBench(std::move(impl)));
+}
+
+Result<LayerMeasure> LayerBench::measure(BenchPhase phase,
+                                         AttentionMode attention,
+                                         int64_t context,
+                                         const MachineLimits& limits) {
+  Impl& impl = *impl_;
+  if (context < 1 || context > impl.options.max_context) {
+    return invalid_argument("context: {}, want 1 to {}", context, impl.options.max_context);
+  }
+  DSA_ASSIGN_OR_RETURN(Block* const block, impl.block_of(attention));
+  LayerMeasure measure;
+  measure.phase = phase;
+  measure.attention = attention;
+  measure.context = context;
+  measure.step_tokens =
+      phase == BenchPhase::kDecode ? 1 : std::min(impl.options.prefill_tokens, context);
+  measure.sparse = attention == AttentionMode::kDsa && context > impl.shape.indexer.top_k;
+  const LayerStep step = {&impl.shape, impl.options,        attention,
+                          context,     measure.step_tokens, measure.sparse};
+  measure.parts = layer_cost(step, limits);
+
+  HiddenStates states(static_cast<size_t>(impl.shape.hidden_size));
+  std::array<std::vector<double>, std::size(kParts)> part_seconds;
+  std::vector<double> seconds;
+  const double n = static_cast<double>(measure.step_tokens);
+  if (measure.sparse) {
+    measure.overlap = impl.measure_overlap(block, &states, measure.step_tokens, context);
+  } else {
+    impl.run(block, &states, measure.step_tokens, context, {});
+  }
+  constexpr double kLeastSeconds = 0.3;
+  double total = 0;
+  while (static_cast<int>(seconds.size()) < impl.options.repetitions || total < kLeastSeconds) {
+    impl.run(block, &states, measure.step_tokens, context, {});
+    double sum = 0;
+    for (size_t p = 0; p < std::size(kParts); ++p) {
+      const double part = impl.clock.seconds(kParts[p]);
+      part_seconds[p].push_back(part / n);
+      sum += part;
+    }
+    seconds.push_back(sum / n);
+    total += sum;
+  }
+  measure.ms_per_token = timing_of(std::move(seconds));
+  for (size_t p = 0; p < std::size(kParts); ++p)
+    measure.parts[p].ms = timing_of(std::move(part_seconds[p])).median;
+  const LatentLayout& latent = impl.pool->latent_layout();
+  const IndexKeyLayout& index = impl.pool->index_layout();
+  measure.cache_bytes =
+      context * static_cast<int64_t>(latent.row_bytes() + index.page_bytes() / kPageTokens);
+  measure.scratch_bytes = static_cast<int64_t>(block->scratch.size());
+  return measure;
+}
+
+}  // namespace dsa
