@@ -20,4 +20,5 @@ foreach(tier scalar avx2 avx512)
 endforeach()
 if(NOT DSA_SANITIZE)  # 190,000 tokens: minutes in an instrumented build
   dsa_system_test(perplexity)
+  dsa_system_test(bench)
 endif()

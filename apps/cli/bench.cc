@@ -12,6 +12,7 @@
 #include "dsa/model_config.h"
 
 #include "cli/io.h"
+#include "cli/options.h"
 
 namespace cli {
 namespace {
@@ -23,15 +24,14 @@ constexpr const char* kFooter =
     "Examples:\n"
     "  dsa bench kernels --tier avx512\n"
     "  dsa bench attention --shape v32 --context 4K,32K,128K --attention dsa,dense\n"
-    "  dsa bench attention --shape glm5 --phase prefill --context 64K --json";
+    "  dsa bench attention --shape glm5 --phase prefill --context 64K --json\n"
+    "  dsa bench model -m models/baby-v32 --context 256,1K";
 
 double giga(double value) {
   return value * 1e-9;
 }
 
-}  // namespace
-
-dsa::Result<dsa::ModelConfig> read_shape(const std::string& shape) {
+dsa::Result<dsa::ModelConfig> read_base_shape(const std::string& shape) {
   auto published = dsa::published_shape(shape);
   if (published.ok()) return published;
   const auto text = read_input(shape);
@@ -41,29 +41,126 @@ dsa::Result<dsa::ModelConfig> read_shape(const std::string& shape) {
       fmt::format("shape {}: no such file, want v32, glm5 or a config.json", one_line(shape)));
 }
 
+// "layers=4": as many of the shape's layers. "experts=8": as many experts, in one group.
+void change_shape(const std::string& change, dsa::ModelConfig& config) {
+  const size_t equals = change.find('=');
+  const std::string key = change.substr(0, equals);
+  int64_t value = 0;
+  const char* end = change.data() + change.size();
+  const auto parsed = equals == std::string::npos
+                          ? std::from_chars_result{end, std::errc::invalid_argument}
+                          : std::from_chars(change.data() + equals + 1, end, value);
+  constexpr int64_t kMost = 1 << 20;
+  const bool good = parsed.ec == std::errc() && parsed.ptr == end && value >= 1 && value <= kMost;
+  if (good && key == "layers" && value <= config.n_layers) {
+    config.n_layers = value;
+    config.indexer.layers.resize(static_cast<size_t>(value));
+  } else if (good && key == "experts") {
+    config.moe.n_experts = value;
+    config.moe.n_groups = config.moe.top_k_groups = 1;
+    config.moe.n_experts_per_token = std::min(config.moe.n_experts_per_token, value);
+  } else if (good && key == "dense") {
+    config.moe.first_dense_layers = value;
+  } else if (good && key == "vocab") {
+    config.vocab_size = value;
+  } else if (good && key == "top_k") {
+    config.indexer.top_k = value;
+  } else {
+    throw CLI::ValidationError(
+        "--shape", fmt::format("\"{}\", want layers=N (at most {}), experts=N, dense=N, vocab=N "
+                               "or top_k=N",
+                               change, config.n_layers));
+  }
+}
+
 std::vector<int64_t> parse_contexts(const std::string& option, const std::string& text) {
   std::vector<int64_t> contexts;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t comma = std::min(text.find(',', begin), text.size());
+  for (const std::string& word : CLI::detail::split(text, ',')) {
     int64_t value = 0;
-    const char* end = text.data() + comma;
-    auto parsed = std::from_chars(text.data() + begin, end, value);
+    const char* end = word.data() + word.size();
+    auto parsed = std::from_chars(word.data(), end, value);
     int64_t unit = 1;
-    if (parsed.ec == std::errc() && parsed.ptr + 1 == end && (*parsed.ptr | 0x20) == 'k') {
-      unit = 1024;
-    } else if (parsed.ec == std::errc() && parsed.ptr + 1 == end && (*parsed.ptr | 0x20) == 'm') {
-      unit = 1024 * 1024;
+    if (parsed.ec == std::errc() && parsed.ptr + 1 == end) {
+      if (*parsed.ptr == 'K' || *parsed.ptr == 'k') unit = int64_t{1} << 10;
+      if (*parsed.ptr == 'M' || *parsed.ptr == 'm') unit = int64_t{1} << 20;
+      if (unit > 1) ++parsed.ptr;
     }
-    if (unit > 1) ++parsed.ptr;
     constexpr int64_t kMost = int64_t{1} << 24;
     if (parsed.ec != std::errc() || parsed.ptr != end || value < 1 || value > kMost / unit) {
       throw CLI::ValidationError(
           option, fmt::format("\"{}\", want numbers of tokens such as 4096,32K,1M", text));
     }
     contexts.push_back(value * unit);
-    begin = comma + 1;
   }
   return contexts;
+}
+
+}  // namespace
+
+dsa::Result<dsa::ModelConfig> read_shape(const std::string& shape) {
+  const std::vector<std::string> words = CLI::detail::split(shape, ',');
+  auto config = read_base_shape(words.front());
+  for (size_t i = 1; config.ok() && i < words.size(); ++i)
+    change_shape(words[i], *config);
+  return config;
+}
+
+const char* mode_name(dsa::AttentionMode mode) {
+  return mode == dsa::AttentionMode::kDsa ? "dsa" : "dense";
+}
+
+void add_contexts_option(CLI::App& app, std::vector<int64_t>& contexts) {
+  app.add_option_function<std::string>(
+         "--context",
+         [&contexts](const std::string& text) { contexts = parse_contexts("--context", text); },
+         "Tokens of context (default 4K,32K,128K)")
+      ->type_name("N[,N...]");
+}
+
+void add_attention_option(CLI::App& app, std::vector<dsa::AttentionMode>& attention) {
+  app.add_option_function<std::string>(
+         "--attention",
+         [&attention](const std::string& text) {
+           attention = parse_list<dsa::AttentionMode>(
+               "--attention", text,
+               {{"dsa", dsa::AttentionMode::kDsa}, {"dense", dsa::AttentionMode::kDense}});
+         },
+         "dsa, dense or both (default both)")
+      ->type_name("A[,A]");
+}
+
+void add_weights_option(CLI::App& app, dsa::BenchWeights& weights) {
+  app.add_option_function<std::string>(
+         "--weights",
+         [&weights](const std::string& text) {
+           weights = parse_list<dsa::BenchWeights>("--weights", text,
+                                                   {{"fp8", dsa::BenchWeights::kFp8},
+                                                    {"bf16", dsa::BenchWeights::kBF16},
+                                                    {"f32", dsa::BenchWeights::kF32}})
+                         .front();
+         },
+         "Type of random weights (default fp8)")
+      ->type_name("fp8|bf16|f32");
+}
+
+void add_chunk_option(CLI::App& app, int64_t& prefill_tokens) {
+  app.add_option("--chunk", prefill_tokens,
+                 fmt::format("Tokens of a prefill step (default {})", prefill_tokens))
+      ->type_name("N")
+      ->check(whole_number(1, 8192));
+}
+
+void add_repetitions_option(CLI::App& app, int& repetitions) {
+  app.add_option("--repetitions", repetitions,
+                 fmt::format("Measured runs of each, at least (default {})", repetitions))
+      ->type_name("N")
+      ->check(whole_number(1));
+}
+
+void add_threads_option(CLI::App& app, int& n_threads) {
+  app.add_option("--threads", n_threads, "Threads (default: all)")
+      ->type_name("N")
+      ->check(whole_number(1, 1024));
 }
 
 std::string limits_text(const dsa::MachineLimits& limits) {
@@ -98,6 +195,7 @@ Action add_bench(CLI::App& app) {
   constexpr Kind kKinds[] = {
       {"attention", "One attention layer against the context, part by part", add_bench_attention},
       {"kernels", "Every kernel of every tier against its limit", add_bench_kernels},
+      {"model", "A whole model against the context", add_bench_model},
   };
   app.require_subcommand(1);
   app.footer(kFooter);

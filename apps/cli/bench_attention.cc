@@ -45,30 +45,6 @@ struct Options {
 const char* phase_name(BenchPhase phase) {
   return phase == BenchPhase::kDecode ? "decode" : "prefill";
 }
-const char* mode_name(AttentionMode mode) {
-  return mode == AttentionMode::kDsa ? "dsa" : "dense";
-}
-
-// One of `names`, or several separated by commas, each by its place.
-template <class T>
-std::vector<T> parse_list(const std::string& option,
-                          const std::string& text,
-                          const std::vector<std::pair<std::string, T>>& names) {
-  std::vector<T> values;
-  for (const std::string& word : CLI::detail::split(text, ',')) {
-    const auto named = std::find_if(names.begin(), names.end(),
-                                    [&](const auto& name) { return name.first == word; });
-    if (named == names.end()) {
-      std::string wanted;
-      for (const auto& name : names)
-        wanted += (wanted.empty() ? "" : " or ") + name.first;
-      throw CLI::ValidationError(option, fmt::format("\"{}\", want {}", word, wanted));
-    }
-    values.push_back(named->second);
-  }
-  return values;
-}
-
 nlohmann::ordered_json to_json(const std::string& shape, const LayerMeasure& measure) {
   auto parts = nlohmann::ordered_json::object();
   for (const dsa::PartMeasure& part : measure.parts) {
@@ -148,7 +124,8 @@ Status run_bench(const Options& options) {
 Action add_bench_attention(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("--shape", options->shape,
-                 "Layer dimensions: v32, glm5 or a config.json (default v32)")
+                 "Layer dimensions: v32, glm5 or a config.json, with changes such "
+                 "as\nv32,top_k=512 (default v32)")
       ->type_name("SHAPE");
   app.add_option_function<std::string>(
          "--phase",
@@ -159,45 +136,12 @@ Action add_bench_attention(CLI::App& app) {
          },
          "decode, prefill or both (default decode)")
       ->type_name("P[,P]");
-  app.add_option_function<std::string>(
-         "--context",
-         [options](const std::string& text) {
-           options->contexts = parse_contexts("--context", text);
-         },
-         "Tokens of context (default 4K,32K,128K)")
-      ->type_name("N[,N...]");
-  app.add_option_function<std::string>(
-         "--attention",
-         [options](const std::string& text) {
-           options->attention = parse_list<AttentionMode>(
-               "--attention", text,
-               {{"dsa", AttentionMode::kDsa}, {"dense", AttentionMode::kDense}});
-         },
-         "dsa, dense or both (default both)")
-      ->type_name("A[,A]");
-  app.add_option_function<std::string>(
-         "--weights",
-         [options](const std::string& text) {
-           options->layer.weights = parse_list<BenchWeights>("--weights", text,
-                                                             {{"fp8", BenchWeights::kFp8},
-                                                              {"bf16", BenchWeights::kBF16},
-                                                              {"f32", BenchWeights::kF32}})
-                                        .front();
-         },
-         "Type of the weights (default fp8)")
-      ->type_name("fp8|bf16|f32");
-  app.add_option(
-         "--chunk", options->layer.prefill_tokens,
-         fmt::format("Tokens of a prefill step (default {})", options->layer.prefill_tokens))
-      ->type_name("N")
-      ->check(whole_number(1, 8192));
-  app.add_option("--repetitions", options->layer.repetitions,
-                 fmt::format("Measured steps, at least (default {})", options->layer.repetitions))
-      ->type_name("N")
-      ->check(whole_number(1));
-  app.add_option("--threads", options->layer.n_threads, "Threads (default: all)")
-      ->type_name("N")
-      ->check(whole_number(1, 1024));
+  add_contexts_option(app, options->contexts);
+  add_attention_option(app, options->attention);
+  add_weights_option(app, options->layer.weights);
+  add_chunk_option(app, options->layer.prefill_tokens);
+  add_repetitions_option(app, options->layer.repetitions);
+  add_threads_option(app, options->layer.n_threads);
   add_cache_options(app, options->layer.kv_cache, options->layer.index_cache);
   add_json_option(app, options->json);
   app.footer(kFooter);

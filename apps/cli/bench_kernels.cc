@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -50,7 +51,19 @@ void print_row(const KernelMeasure& measure) {
                     100 * measure.efficiency()));
 }
 
+// Before anything is measured: the mistake would come after a minute.
+Status check_tier(const std::string& tier) {
+  const auto runnable = dsa::cpu_info().runnable;
+  if (tier.empty() || std::find(runnable.begin(), runnable.end(), tier) != runnable.end()) {
+    return {};
+  }
+  return Status(
+      dsa::StatusCode::kUnsupported,
+      fmt::format("tier {}: this CPU runs {}", one_line(tier), fmt::join(runnable, ", ")));
+}
+
 Status run_bench(const Options& options) {
+  if (auto status = check_tier(options.tier); !status.ok()) return status;
   const int most = options.n_threads > 0 ? options.n_threads : dsa::cpu_info().n_threads;
   std::vector<int> threads = {1, most};
   if (options.n_threads > 0 || most == 1) threads = {most};
@@ -84,13 +97,8 @@ Action add_bench_kernels(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("--tier", options->tier, "avx512, avx2 or scalar (default: all that run here)")
       ->type_name("TIER");
-  app.add_option("--threads", options->n_threads, "Threads (default: 1, then all)")
-      ->type_name("N")
-      ->check(whole_number(1, 1024));
-  app.add_option("--repetitions", options->repetitions,
-                 fmt::format("Measured calls, at least (default {})", options->repetitions))
-      ->type_name("N")
-      ->check(whole_number(1));
+  add_repetitions_option(app, options->repetitions);
+  add_threads_option(app, options->n_threads);
   add_json_option(app, options->json);
   app.footer(kFooter);
   return [options] { return run_bench(*options); };

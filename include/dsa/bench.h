@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "dsa/engine.h"
 #include "dsa/model_config.h"
 #include "dsa/status.h"
 #include "dsa/types.h"
@@ -101,6 +102,40 @@ class LayerBench {
  private:
   struct Impl;
   explicit LayerBench(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// A model of any shape without a file.
+//   Errors  kResourceExhausted: no memory for its weights.
+Result<std::shared_ptr<const Model>> random_model(const ModelConfig& shape, BenchWeights weights);
+
+struct ModelBenchOptions {
+  CacheFormat kv_cache = CacheFormat::kFp8;
+  CacheFormat index_cache = CacheFormat::kFp8;
+  AttentionMode attention = AttentionMode::kDsa;  // kDsa or kDense
+  int64_t max_context = 4096;                     // the longest that will be measured
+  int64_t prefill_tokens = 128;                   // tokens of a measured prefill step
+  int n_threads = 0;                              // <= 0: every hardware thread
+  int repetitions = 10;                           // at least
+};
+
+// A whole model over random caches: layers, experts, logits.
+class ModelBench {
+ public:
+  //   Errors  kInvalidArgument, kUnsupported (DSA_CPU_TIER), kResourceExhausted.
+  static Result<std::unique_ptr<ModelBench>> create(std::shared_ptr<const Model> model,
+                                                    const ModelBenchOptions& options);
+  ~ModelBench();
+
+  // Per token, of a step whose last token ends a context of `context` tokens.
+  Result<Timing> measure(BenchPhase phase, int64_t context);
+
+  int64_t cache_bytes() const;  // of the whole pool
+  int64_t scratch_bytes() const;
+
+ private:
+  struct Impl;
+  explicit ModelBench(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -11,6 +11,7 @@
 #include "measure/layer_cost.h"
 #include "measure/random_cache.h"
 #include "measure/timing.h"
+#include "measure/weight_type.h"
 #include "model/attention_block.h"
 #include "model/random_source.h"
 
@@ -24,18 +25,6 @@ constexpr float kDrift = 0.98F;
 
 constexpr Part kParts[] = {Part::kProjections, Part::kIndexer, Part::kSelection, Part::kAttention,
                            Part::kOutput};
-
-DType dtype_of(BenchWeights weights) {
-  switch (weights) {
-    case BenchWeights::kF32:
-      return DType::kF32;
-    case BenchWeights::kBF16:
-      return DType::kBF16;
-    case BenchWeights::kFp8:
-      return DType::kE4M3;
-  }
-  return DType::kF32;
-}
 
 // Hidden states of consecutive tokens.
 class HiddenStates {

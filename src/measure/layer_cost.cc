@@ -3,22 +3,11 @@
 #include <algorithm>
 
 #include "formats/cache_layout.h"
+#include "measure/weight_type.h"
 
 namespace dsa {
 
 namespace {
-
-double weight_bytes(BenchWeights weights) {
-  switch (weights) {
-    case BenchWeights::kF32:
-      return 4;
-    case BenchWeights::kBF16:
-      return 2;
-    case BenchWeights::kFp8:
-      return 1;
-  }
-  return 0;
-}
 
 class Cost {
  public:
@@ -49,8 +38,8 @@ class Cost {
   // Products with weights of n_weights elements, shared by the tokens of the step.
   PartMeasure products(const char* name, int64_t n_weights) const {
     const auto count = static_cast<double>(n_weights);
-    return part(name, 2 * count, matmul_flops(), count * weight_bytes(step_.options.weights) / n_,
-                limits_.read_bytes);
+    const auto element_bytes = static_cast<double>(dtype_bytes(dtype_of(step_.options.weights)));
+    return part(name, 2 * count, matmul_flops(), count * element_bytes / n_, limits_.read_bytes);
   }
 
   // W_UK of the absorbed form counts here, W_UV as output.
