@@ -57,21 +57,26 @@ const KernelTable* scalar_table() noexcept {
   return &kScalar;
 }
 
-// __builtin_cpu_supports also asks the operating system (XGETBV) whether it saves the registers.
+// Asked once: CPUID traps in a virtual machine. __builtin_cpu_supports also asks the operating
+// system (XGETBV) whether it saves the registers.
 const KernelTable* avx2_table() noexcept {
-  __builtin_cpu_init();
-  const bool runs = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+  static const bool runs = [] {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+  }();
   return runs ? &kAvx2 : nullptr;
 }
 
 const KernelTable* avx512_table() noexcept {
-  __builtin_cpu_init();
-  const bool runs = avx2_table() != nullptr && __builtin_cpu_supports("avx512f") &&
-                    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd") &&
-                    __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
-                    __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
-                    __builtin_cpu_supports("bmi2");
+  static const bool runs = [] {
+    __builtin_cpu_init();
+    return avx2_table() != nullptr && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd") &&
+           __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
+           __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
+           __builtin_cpu_supports("bmi2");
+  }();
   return runs ? &kAvx512 : nullptr;
 }
 
