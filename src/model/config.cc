@@ -6,6 +6,7 @@
 #include "dsa/model_config.h"
 
 #include "common/status_macros.h"
+#include "formats/limits.h"
 #include "model/config_fields.h"
 
 namespace dsa {
@@ -79,6 +80,8 @@ void read_attention(ConfigFields& fields, ModelConfig& config) {
   config.qk_rope_head_dim = fields.integer("qk_rope_head_dim", 2, kMaxHeadDim);
   config.v_head_dim = fields.integer("v_head_dim", 1, kMaxHeadDim);
   config.rope_layout = layout(fields.boolean_or("rope_interleave", true));
+  // Elements of a cached row are read in pairs.
+  if (config.kv_lora_rank % 2 != 0) fields.refuse_value("kv_lora_rank", "an even number");
   if (config.qk_rope_head_dim % 2 != 0) fields.refuse_value("qk_rope_head_dim", "an even number");
   fields.expect("qk_head_dim", config.qk_nope_head_dim + config.qk_rope_head_dim);
   fields.expect("attention_bias", false);
@@ -191,7 +194,7 @@ std::vector<IndexerKind> read_indexer_kinds(ConfigFields& fields, int64_t n_laye
 void read_indexer(ConfigFields& fields, const Family& family, ModelConfig& config) {
   IndexerConfig& indexer = config.indexer;
   indexer.n_heads = fields.integer("index_n_heads", 1, kMaxHeads);
-  indexer.head_dim = fields.integer("index_head_dim", 2, kMaxHeadDim);
+  indexer.head_dim = fields.integer("index_head_dim", 2, int64_t{kMaxIndexDim});
   indexer.top_k = fields.integer("index_topk", 1, kMaxPosition);
   indexer.rope_layout =
       layout(fields.boolean_or("indexer_rope_interleave", family.indexer_rope_interleave));

@@ -4,17 +4,17 @@
 #include <numeric>
 
 #include "common/math.h"
+#include "formats/limits.h"
 
 namespace dsa {
 
 namespace {
 
 constexpr size_t kKeysPerItem = 2048;  // keys scored by one work item
-constexpr size_t kMaxDim = 256;        // parse_model_config and attention.h refuse more
 
 // Rounds one head to e4m3 in place: the codes' values stay, the scale is returned.
 float round_to_e4m3(const kernels::VectorKernels& kernels, float* q, size_t dim) {
-  uint8_t codes[kMaxDim];
+  uint8_t codes[kMaxIndexDim];
   const float scale = kernels.quantize_e4m3(q, dim, codes);
   kernels.dequantize_e4m3(codes, dim, 1.0F, q);
   return scale;

@@ -6,6 +6,7 @@
 #include "dsa/attention.h"
 
 #include "common/status_macros.h"
+#include "formats/limits.h"
 #include "ops/cache_view.h"
 #include "ops/context.h"
 #include "ops/indexer.h"
@@ -18,7 +19,6 @@ static_assert(kTokensPerPage == kPageTokens);
 namespace {
 
 constexpr int64_t kMaxHeads = 256;
-constexpr int64_t kMaxIndexDim = 256;
 constexpr int64_t kMaxDim = 4096;
 constexpr int64_t kMaxCount = std::numeric_limits<int32_t>::max();
 
@@ -61,7 +61,7 @@ uint64_t product(std::initializer_list<int64_t> extents) {
 Status check_index_scores(const IndexScores& args) {
   DSA_RETURN_IF_ERROR(check_range("n_queries", args.n_queries, 0, kMaxCount));
   DSA_RETURN_IF_ERROR(check_range("n_heads", args.n_heads, 1, kMaxHeads));
-  DSA_RETURN_IF_ERROR(check_range("dim", args.dim, 2, kMaxIndexDim));
+  DSA_RETURN_IF_ERROR(check_range("dim", args.dim, 2, int64_t{kMaxIndexDim}));
   if ((args.dim & (args.dim - 1)) != 0) {
     return invalid_argument("dim: {}, want a power of two", args.dim);
   }
@@ -138,7 +138,7 @@ Status write_index_key(CacheFormat format,
                        int64_t slot,
                        std::span<uint8_t> page) {
   const auto dim = static_cast<int64_t>(key.size());
-  DSA_RETURN_IF_ERROR(check_range("key", dim, 2, kMaxIndexDim));
+  DSA_RETURN_IF_ERROR(check_range("key", dim, 2, int64_t{kMaxIndexDim}));
   DSA_RETURN_IF_ERROR(check_range("slot", slot, 0, kTokensPerPage - 1));
   const IndexKeyLayout layout = {format, key.size()};
   DSA_RETURN_IF_ERROR(check_size("page", page.size(), layout.page_bytes()));
