@@ -39,12 +39,14 @@ Result<TensorValues<float>> read_f32(const std::string& path, const std::string&
 // Writes a file whose shapes are known up front, a few rows at a time; nothing is kept in memory.
 //
 // Thread safety  one thread at a time.
-// Invariants  1. `path` is untouched until commit() replaces it as a whole.
+// Invariants  1. `path` is untouched until commit() replaces it as a whole; a symbolic link stays,
+//                the file it names is replaced.
 //             2. without a commit() that succeeded, the destructor leaves nothing behind.
 class SafetensorsWriter {
  public:
   // metadata: free text for the reader of the file.
-  //   Errors  kInvalidArgument (a name twice or not UTF-8, a negative or absurd shape), kIoError
+  //   Errors  kInvalidArgument (a name twice or not UTF-8, a negative or absurd shape; at `path`
+  //           there is something other than a regular file), kIoError
   static Result<SafetensorsWriter> create(const std::string& path,
                                           const std::vector<TensorSpec>& tensors,
                                           const std::map<std::string, std::string>& metadata = {});

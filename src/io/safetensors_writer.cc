@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -6,6 +7,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -100,6 +102,27 @@ Status write_at(int fd, const std::string& path, std::span<const std::byte> byte
   return {};
 }
 
+// The file that `path` names once symbolic links are followed; it need not exist.
+//   Errors  kInvalidArgument: something is there that a file must not replace.
+Result<std::string> resolve_target(const std::string& path) {
+  struct stat info = {};
+  if (path.empty()) return invalid_argument("\"\": want the path of a file to write");
+  if (::stat(path.c_str(), &info) != 0) {
+    if (errno == ELOOP) return io_error(path, "create");
+  } else if (!S_ISREG(info.st_mode)) {
+    return invalid_argument("{}: {}, want a regular file or none", path,
+                            S_ISDIR(info.st_mode) ? "a directory" : "a device, pipe or socket");
+  }
+  namespace fs = std::filesystem;
+  fs::path target = path;
+  std::error_code not_a_link;
+  for (fs::path next = fs::read_symlink(target, not_a_link); !not_a_link;
+       next = fs::read_symlink(target, not_a_link)) {
+    target = target.parent_path() / next;  // an absolute `next` stands alone
+  }
+  return target.string();
+}
+
 // A name beside `path` that no other writer uses.
 std::string temporary_name(const std::string& path) {
   static std::atomic<unsigned> counter = 0;
@@ -109,8 +132,11 @@ std::string temporary_name(const std::string& path) {
 }  // namespace
 
 struct SafetensorsWriter::State {
-  State(std::string path, std::vector<Slot> tensors)
-      : target(std::move(path)), temporary(temporary_name(target)), slots(std::move(tensors)) {}
+  State(std::string path, const std::string& resolved, std::vector<Slot> tensors)
+      : name(std::move(path)),
+        target(resolved),
+        temporary(temporary_name(resolved)),
+        slots(std::move(tensors)) {}
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
@@ -121,11 +147,12 @@ struct SafetensorsWriter::State {
   }
 
   Status open(const std::string& header);
-  Result<Slot*> find(std::string_view name, ElementType type);
-  Status append(std::string_view name, ElementType type, std::span<const std::byte> bytes);
+  Result<Slot*> find(std::string_view tensor, ElementType type);
+  Status append(std::string_view tensor, ElementType type, std::span<const std::byte> bytes);
   Status commit();
 
-  std::string target;
+  std::string name;    // as the caller spelled it, for messages
+  std::string target;  // with links followed
   std::string temporary;
   std::vector<Slot> slots;
   uint64_t data_begin = 0;
@@ -134,45 +161,45 @@ struct SafetensorsWriter::State {
 
 Status SafetensorsWriter::State::open(const std::string& header) {
   fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (fd < 0) return io_error(temporary, "create");
+  if (fd < 0) return io_error(name, "create");
   data_begin = header.size();
-  return write_at(fd, temporary, std::as_bytes(std::span(header)), 0);
+  return write_at(fd, name, std::as_bytes(std::span(header)), 0);
 }
 
-Result<Slot*> SafetensorsWriter::State::find(std::string_view name, ElementType type) {
+Result<Slot*> SafetensorsWriter::State::find(std::string_view tensor, ElementType type) {
   for (Slot& slot : slots) {
-    if (slot.spec.name != name) continue;
+    if (slot.spec.name != tensor) continue;
     if (slot.spec.type == type) return &slot;
-    return invalid_argument("{}: tensor \"{}\": given {} values, want {}", target, name,
+    return invalid_argument("{}: tensor \"{}\": given {} values, want {}", name, tensor,
                             type_name(type), type_name(slot.spec.type));
   }
-  return invalid_argument("{}: no tensor \"{}\" was declared", target, name);
+  return invalid_argument("{}: no tensor \"{}\" was declared", name, tensor);
 }
 
-Status SafetensorsWriter::State::append(std::string_view name,
+Status SafetensorsWriter::State::append(std::string_view tensor,
                                         ElementType type,
                                         std::span<const std::byte> bytes) {
-  if (fd < 0) return invalid_argument("{}: already committed", target);
-  DSA_ASSIGN_OR_RETURN(Slot* const slot, find(name, type));
+  if (fd < 0) return invalid_argument("{}: already committed", name);
+  DSA_ASSIGN_OR_RETURN(Slot* const slot, find(tensor, type));
   if (bytes.size() > slot->bytes - slot->written) {
-    return invalid_argument("{}: tensor \"{}\": {} more values, want at most {}", target, name,
+    return invalid_argument("{}: tensor \"{}\": {} more values, want at most {}", name, tensor,
                             bytes.size() / kElementBytes,
                             (slot->bytes - slot->written) / kElementBytes);
   }
-  DSA_RETURN_IF_ERROR(write_at(fd, temporary, bytes, data_begin + slot->begin + slot->written));
+  DSA_RETURN_IF_ERROR(write_at(fd, name, bytes, data_begin + slot->begin + slot->written));
   slot->written += bytes.size();
   return {};
 }
 
 Status SafetensorsWriter::State::commit() {
-  if (fd < 0) return invalid_argument("{}: already committed", target);
+  if (fd < 0) return invalid_argument("{}: already committed", name);
   for (const Slot& slot : slots) {
     if (slot.written == slot.bytes) continue;
-    return invalid_argument("{}: tensor \"{}\": {} values, want {}", target, slot.spec.name,
+    return invalid_argument("{}: tensor \"{}\": {} values, want {}", name, slot.spec.name,
                             slot.written / kElementBytes, slot.bytes / kElementBytes);
   }
-  if (::fsync(fd) != 0) return io_error(temporary, "write");  // else a crash could leave it empty
-  if (::rename(temporary.c_str(), target.c_str()) != 0) return io_error(target, "replace");
+  if (::fsync(fd) != 0) return io_error(name, "write");  // else a crash could leave it empty
+  if (::rename(temporary.c_str(), target.c_str()) != 0) return io_error(name, "replace");
   ::close(std::exchange(fd, -1));
   return {};
 }
@@ -188,7 +215,8 @@ Result<SafetensorsWriter> SafetensorsWriter::create(
     const std::map<std::string, std::string>& metadata) {
   DSA_ASSIGN_OR_RETURN(std::vector<Slot> slots, lay_out(tensors));
   DSA_ASSIGN_OR_RETURN(const std::string header, header_of(slots, metadata));
-  auto state = std::make_unique<State>(path, std::move(slots));
+  DSA_ASSIGN_OR_RETURN(const std::string target, resolve_target(path));
+  auto state = std::make_unique<State>(path, target, std::move(slots));
   DSA_RETURN_IF_ERROR(state->open(header));
   return SafetensorsWriter(std::move(state));
 }

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <utility>
 
@@ -42,7 +43,10 @@ TEST(SafetensorsWriter, WritesRowsInAnyOrderOfTensorsAndReadsThemBack) {
   EXPECT_EQ(dir.n_files(), 1U);
   const auto file = SafetensorsFile::open(path);
   ASSERT_TRUE(file.ok());
-  EXPECT_EQ(file->metadata().at("model"), "baby");
+  const auto bytes = MappedFile::open(path);
+  ASSERT_TRUE(bytes.ok());
+  const std::string text(reinterpret_cast<const char*>(bytes->bytes().data()), 60);
+  EXPECT_THAT(text, HasSubstr(R"({"__metadata__":{"model":"baby"})"));
   EXPECT_EQ(reinterpret_cast<uintptr_t>(file->find("logits")->data.data()) % 8, 0U);
 }
 
@@ -80,15 +84,55 @@ TEST(SafetensorsWriter, ReplacesTheOldFileOnCommit) {
 
 TEST(SafetensorsWriter, RemovesItsTemporaryFileWhenTheTargetCannotBeReplaced) {
   const TempDir dir;
-  std::filesystem::create_directories(dir.file("target/inside"));
   {
     auto writer = SafetensorsWriter::create(dir.file("target"), {});
     ASSERT_TRUE(writer.ok());
+    std::filesystem::create_directories(dir.file("target/inside"));
     const Status status = writer->commit();
     EXPECT_EQ(status.code(), StatusCode::kIoError);
     EXPECT_THAT(status.message(), HasSubstr("cannot replace"));
   }
   EXPECT_EQ(dir.n_files(), 1U);
+}
+
+TEST(SafetensorsWriter, RefusesToReplaceWhatIsNoRegularFile) {
+  const TempDir dir;
+  ASSERT_EQ(::mkfifo(dir.file("pipe").c_str(), 0600), 0);
+  std::filesystem::create_directory(dir.file("folder"));
+  std::filesystem::create_symlink("pipe", dir.file("link"));
+  std::filesystem::create_symlink("loop", dir.file("loop"));
+  for (const std::string& path : {dir.file("pipe"), dir.file("folder"), dir.file("link"),
+                                  std::string("/dev/null"), std::string()}) {
+    const Status status = SafetensorsWriter::create(path, {}).status();
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << path;
+    EXPECT_THAT(status.message(), ::testing::StartsWith(path.empty() ? "\"\"" : path + ": "));
+  }
+  EXPECT_EQ(SafetensorsWriter::create(dir.file("loop"), {}).status().code(), StatusCode::kIoError);
+  EXPECT_EQ(dir.n_files(), 4U);
+}
+
+TEST(SafetensorsWriter, WritesTheFileThatALinkNames) {
+  const TempDir dir;
+  std::filesystem::create_directory(dir.file("sub"));
+  dir.write("sub/old", "old");
+  std::filesystem::create_symlink("sub/old", dir.file("first"));
+  std::filesystem::create_symlink(dir.file("first"), dir.file("second"));
+  std::filesystem::create_symlink("sub/new", dir.file("dangling"));
+  for (const char* link : {"second", "dangling"}) {
+    auto writer = SafetensorsWriter::create(dir.file(link), {{"t", ElementType::kI32, {}}});
+    ASSERT_TRUE(writer.ok()) << writer.status().message();
+    ASSERT_TRUE(writer->append("t", std::vector<int32_t>{9}).ok());
+    ASSERT_TRUE(writer->commit().ok());
+    EXPECT_TRUE(std::filesystem::is_symlink(dir.file(link)));
+  }
+  EXPECT_THAT(read_i32(dir.file("sub/old"), "t")->values, ElementsAre(9));
+  EXPECT_THAT(read_i32(dir.file("sub/new"), "t")->values, ElementsAre(9));
+}
+
+TEST(SafetensorsWriter, NamesTheTargetWhenItCannotBeCreated) {
+  const std::string path = "/no/such/directory/out";
+  EXPECT_EQ(SafetensorsWriter::create(path, {}).status().message(),
+            path + ": cannot create: No such file or directory");
 }
 
 TEST(SafetensorsWriter, RefusesValuesThatDoNotFitTheDeclaration) {
