@@ -19,14 +19,16 @@ struct TensorInfo {
 };
 
 struct Inspection {
-  bool has_config = false;  // a directory with a config.json; false for a single safetensors file
+  bool has_config = false;  // a directory whose config.json could be used; else see `problems`
   ModelConfig config;
   std::vector<TensorInfo> tensors;  // sorted by name
   int64_t n_parameters = 0;
   int64_t total_bytes = 0;
-  // One line each. Empty when Model::open() would succeed.
+  // A sentence each. No problems: Model::open() would succeed. The first 1,000 are listed, and then
+  // a last entry says that there may be more; `unused` is empty then.
   std::vector<std::string> problems;  // missing, mis-shaped or refused: tensor, was, wanted
   std::vector<std::string> unused;    // tensors that the forward pass does not read
+  std::vector<std::string> notes;     // what is odd, but does not keep the model from running
 };
 
 // path: a checkpoint directory or one .safetensors file.

@@ -129,6 +129,7 @@ Status Checkpoint::open_shards() {
   if (exists(single)) {
     DSA_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::open(single));
     shards_.push_back(std::move(file));
+    has_unread_index_ = exists(index);
     return {};
   }
   if (!exists(index)) {
@@ -153,25 +154,12 @@ void Checkpoint::index_tensors() {
             [](const Entry& a, const Entry& b) { return a.tensor->name < b.tensor->name; });
 }
 
-std::vector<const StoredTensor*> Checkpoint::tensors() const {
-  std::vector<const StoredTensor*> tensors;
-  tensors.reserve(entries_.size());
-  for (const Entry& entry : entries_)
-    tensors.push_back(entry.tensor);
-  return tensors;
-}
-
 const Checkpoint::Entry* Checkpoint::find_entry(std::string_view name) const {
   const auto place = std::lower_bound(
       entries_.begin(), entries_.end(), name,
       [](const Entry& entry, std::string_view n) { return entry.tensor->name < n; });
   if (place == entries_.end() || place->tensor->name != name) return nullptr;
   return &*place;
-}
-
-const StoredTensor* Checkpoint::find(std::string_view name) const {
-  const Entry* const entry = find_entry(name);
-  return entry != nullptr ? entry->tensor : nullptr;
 }
 
 Result<const StoredTensor*> Checkpoint::require(std::string_view name,
@@ -189,7 +177,7 @@ Result<const StoredTensor*> Checkpoint::require(std::string_view name,
                       shape_text(tensor.shape), shape_text(shape));
   }
   if (!tensor.dtype || std::find(dtypes.begin(), dtypes.end(), *tensor.dtype) == dtypes.end()) {
-    return unsupported("{}: tensor \"{:.200}\": {}, want {}", file, name, tensor.dtype_text,
+    return unsupported("{}: tensor \"{:.200}\": {:.60}, want {}", file, name, tensor.dtype_text,
                        dtype_names(dtypes));
   }
   if (std::bit_cast<uintptr_t>(tensor.data.data()) % dtype_bytes(*tensor.dtype) != 0) {
@@ -197,13 +185,6 @@ Result<const StoredTensor*> Checkpoint::require(std::string_view name,
                        file, name, tensor.dtype_text, dtype_bytes(*tensor.dtype));
   }
   return &tensor;
-}
-
-uint64_t Checkpoint::total_bytes() const {
-  uint64_t total = 0;
-  for (const Entry& entry : entries_)
-    total += entry.tensor->data.size();
-  return total;
 }
 
 }  // namespace dsa

@@ -32,19 +32,14 @@ class Checkpoint : public TensorSource {
   // The files, as opened; each knows its own tensors.
   std::span<const SafetensorsFile> shards() const { return shards_; }
 
-  // Every tensor of every shard, sorted by name.
-  std::vector<const StoredTensor*> tensors() const;
-
-  // nullptr when there is none. Valid as long as this object, also when that is moved.
-  const StoredTensor* find(std::string_view name) const;
+  // Both model.safetensors and an index of shards are there: the file alone is read.
+  bool has_unread_index() const { return has_unread_index_; }
 
   std::string source_name() const override { return dir_; }
   using TensorSource::require;
   Result<const StoredTensor*> require(std::string_view name,
                                       std::span<const int64_t> shape,
                                       std::initializer_list<DType> dtypes) const override;
-
-  uint64_t total_bytes() const;  // of all tensors' data
 
  private:
   struct Entry {
@@ -60,6 +55,7 @@ class Checkpoint : public TensorSource {
   std::string dir_;
   std::string config_path_;
   std::string config_text_;
+  bool has_unread_index_ = false;
   std::vector<SafetensorsFile> shards_;
   std::vector<Entry> entries_;  // sorted by name; points into the heap blocks of shards_
 };

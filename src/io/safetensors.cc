@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstring>
 #include <numeric>
+#include <set>
 #include <utility>
 
 #include "common/math.h"
@@ -70,8 +71,6 @@ class HeaderReader {
     return tensors;
   }
 
-  std::map<std::string, std::string> take_metadata() { return std::move(metadata_); }
-
  private:
   Status read_metadata(dom::element value) {
     if (std::exchange(has_metadata_, true)) return corruption("{}: __metadata__ twice", file_);
@@ -79,12 +78,12 @@ class HeaderReader {
     if (value.get(object) != simdjson::SUCCESS) {
       return corruption("{}: __metadata__ is not a JSON object", file_);
     }
+    std::set<std::string_view> names;
     for (const dom::key_value_pair field : object) {
-      std::string_view text;
-      if (field.value.get(text) != simdjson::SUCCESS) {
+      if (!field.value.is_string()) {
         return corruption("{}: __metadata__ \"{:.200}\" is not a string", file_, field.key);
       }
-      if (!metadata_.emplace(field.key, text).second) {
+      if (!names.insert(field.key).second) {
         return corruption("{}: __metadata__ \"{:.200}\" twice", file_, field.key);
       }
     }
@@ -161,18 +160,17 @@ class HeaderReader {
     return {};
   }
 
-  // The size is known for the types this library reads.
+  // The size is known for the types this library reads; of others the elements can be counted.
   Status check_size(const Located& located) const {
     const StoredTensor& tensor = located.tensor;
-    if (!tensor.dtype) return {};
-    std::optional<uint64_t> bytes = dtype_bytes(*tensor.dtype);
+    std::optional<uint64_t> bytes = tensor.dtype ? dtype_bytes(*tensor.dtype) : 1;
     for (const int64_t dim : tensor.shape) {
       bytes = checked_mul(*bytes, static_cast<uint64_t>(dim));
-      if (!bytes) {
+      if (!bytes || *bytes > INT64_MAX) {
         return wrong(tensor.name, fmt::format("shape {} overflows", shape_text(tensor.shape)));
       }
     }
-    if (*bytes != tensor.data.size()) {
+    if (tensor.dtype && *bytes != tensor.data.size()) {
       return wrong(tensor.name, fmt::format("shape {} of {} needs {} bytes, data_offsets span {}",
                                             shape_text(tensor.shape), tensor.dtype_text, *bytes,
                                             tensor.data.size()));
@@ -210,7 +208,6 @@ class HeaderReader {
   const std::string& file_;
   std::span<const std::byte> data_;
   bool has_metadata_ = false;
-  std::map<std::string, std::string> metadata_;
   std::vector<Located> located_;
 };
 
@@ -265,7 +262,6 @@ Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes,
   SafetensorsFile file;
   file.name_ = name;
   file.tensors_ = reader.take_tensors();
-  file.metadata_ = reader.take_metadata();
   DSA_RETURN_IF_ERROR(file.index_names());
   return file;
 }

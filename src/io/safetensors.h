@@ -8,7 +8,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -26,7 +25,7 @@ struct StoredTensor {
   std::string name;
   std::optional<DType> dtype;  // nothing: a type this library does not read
   std::string dtype_text;      // as the file spells it, e.g. "F8_E4M3"
-  std::vector<int64_t> shape;  // row-major; empty for a scalar
+  std::vector<int64_t> shape;  // row-major; empty for a scalar; the elements can be counted
   // Little-endian elements; their number times the size of dtype, when that is known. The format
   // promises no alignment: check it (Checkpoint::require does) before reading through a pointer.
   std::span<const std::byte> data;
@@ -51,8 +50,6 @@ class SafetensorsFile {
   // nullptr when there is none; valid as long as this object, also when that is moved.
   const StoredTensor* find(std::string_view name) const;
 
-  const std::map<std::string, std::string>& metadata() const { return metadata_; }
-
  private:
   SafetensorsFile() = default;
   Status index_names();  // fills by_name_, refuses duplicates
@@ -61,7 +58,6 @@ class SafetensorsFile {
   std::optional<MappedFile> file_;  // nothing when the caller holds the bytes
   std::vector<StoredTensor> tensors_;
   std::vector<size_t> by_name_;  // indexes of tensors_, sorted by name
-  std::map<std::string, std::string> metadata_;
 };
 
 }  // namespace dsa

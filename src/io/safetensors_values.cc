@@ -24,8 +24,8 @@ Result<const StoredTensor*> find_tensor(const SafetensorsFile& file, const std::
 }
 
 Status wrong_type(const SafetensorsFile& file, const StoredTensor& tensor, const char* wanted) {
-  return unsupported("{}: tensor \"{}\": {}, want {}", file.name(), tensor.name, tensor.dtype_text,
-                     wanted);
+  return unsupported("{}: tensor \"{}\": {:.60}, want {}", file.name(), tensor.name,
+                     tensor.dtype_text, wanted);
 }
 
 }  // namespace

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <string_view>
+#include <functional>
+#include <numeric>
 
 #include "common/status_macros.h"
 #include "io/checkpoint.h"
@@ -12,7 +13,15 @@ namespace dsa {
 
 namespace {
 
-void add_tensors(const SafetensorsFile& file, Inspection* inspection) {
+constexpr size_t kMaxProblems = 1000;
+
+// The reader has refused tensors whose elements cannot be counted.
+int64_t n_elements(const StoredTensor& tensor) {
+  return std::accumulate(tensor.shape.begin(), tensor.shape.end(), int64_t{1},
+                         std::multiplies<int64_t>());
+}
+
+Status add_tensors(const SafetensorsFile& file, Inspection* inspection) {
   for (const StoredTensor& tensor : file.tensors()) {
     TensorInfo info;
     info.name = tensor.name;
@@ -21,14 +30,14 @@ void add_tensors(const SafetensorsFile& file, Inspection* inspection) {
     info.bytes = static_cast<int64_t>(tensor.data.size());
     info.file = file.name();
     inspection->total_bytes += info.bytes;
-    if (!tensor.name.ends_with("_scale_inv")) {
-      int64_t elements = 1;
-      for (const int64_t extent : tensor.shape)
-        elements *= extent;
-      inspection->n_parameters += elements;
+    const int64_t elements = tensor.name.ends_with("_scale_inv") ? 0 : n_elements(tensor);
+    if (__builtin_add_overflow(inspection->n_parameters, elements, &inspection->n_parameters)) {
+      return corruption("{}: tensor \"{:.200}\": with it the elements of all tensors overflow",
+                        file.name(), tensor.name);
     }
     inspection->tensors.push_back(std::move(info));
   }
+  return {};
 }
 
 void sort_tensors(Inspection* inspection) {
@@ -37,9 +46,14 @@ void sort_tensors(Inspection* inspection) {
 }
 
 void check_weights(const Checkpoint& checkpoint, Inspection* inspection) {
-  const LoadedWeights loaded = load_weights(inspection->config, checkpoint);
+  const LoadedWeights loaded = load_weights(inspection->config, checkpoint, kMaxProblems);
   for (const Status& problem : loaded.problems) {
     inspection->problems.push_back(problem.message());
+  }
+  if (loaded.problems.size() == kMaxProblems) {
+    inspection->problems.push_back(fmt::format("{}: stopped after {} problems, there may be more",
+                                               checkpoint.source_name(), kMaxProblems));
+    return;
   }
   for (const TensorInfo& tensor : inspection->tensors) {
     if (!loaded.used.contains(tensor.name)) inspection->unused.push_back(tensor.name);
@@ -53,14 +67,17 @@ Result<Inspection> inspect_checkpoint(const std::string& path) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(path, ignored)) {
     DSA_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::open(path));
-    add_tensors(file, &inspection);
+    DSA_RETURN_IF_ERROR(add_tensors(file, &inspection));
     sort_tensors(&inspection);
     return inspection;
   }
   DSA_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(path));
   for (const SafetensorsFile& shard : checkpoint.shards())
-    add_tensors(shard, &inspection);
+    DSA_RETURN_IF_ERROR(add_tensors(shard, &inspection));
   sort_tensors(&inspection);
+  if (checkpoint.has_unread_index()) {
+    inspection.notes.push_back(path + ": model.safetensors is read, the index beside it is not");
+  }
   const Result<ModelConfig> config =
       parse_model_config(checkpoint.config_text(), checkpoint.config_path());
   if (!config.ok()) {

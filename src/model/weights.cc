@@ -37,8 +37,11 @@ std::vector<float> to_f32(const StoredTensor& tensor) {
 
 class Loader {
  public:
-  Loader(const ModelConfig& config, const TensorSource& source, LoadedWeights* loaded)
-      : config_(config), source_(source), loaded_(loaded) {}
+  Loader(const ModelConfig& config,
+         const TensorSource& source,
+         size_t max_problems,
+         LoadedWeights* loaded)
+      : config_(config), source_(source), max_problems_(max_problems), loaded_(loaded) {}
 
   void load() {
     ModelWeights& weights = loaded_->weights;
@@ -49,7 +52,7 @@ class Loader {
                           ? weights.embedding
                           : plain_matrix("lm_head.weight", config_.vocab_size, config_.hidden_size);
     weights.layers.resize(static_cast<size_t>(config_.n_layers));
-    for (int64_t i = 0; i < config_.n_layers; ++i) {
+    for (int64_t i = 0; i < config_.n_layers && !stopped(); ++i) {
       load_layer(i, &weights.layers[static_cast<size_t>(i)]);
     }
   }
@@ -64,6 +67,8 @@ class Loader {
   }
 
  private:
+  bool stopped() const { return loaded_->problems.size() >= max_problems_; }
+
   void load_layer(int64_t index, LayerWeights* layer) {
     const std::string prefix = fmt::format("model.layers.{}.", index);
     const int64_t hidden = config_.hidden_size;
@@ -112,7 +117,7 @@ class Loader {
     const MoeConfig& moe = config_.moe;
     layer->router = plain_matrix(prefix + "gate.weight", moe.n_experts, config_.hidden_size);
     layer->router_bias = vector(prefix + "gate.e_score_correction_bias", moe.n_experts);
-    for (int64_t e = 0; e < moe.n_experts; ++e) {
+    for (int64_t e = 0; e < moe.n_experts && !stopped(); ++e) {
       layer->experts.push_back(
           load_mlp(fmt::format("{}experts.{}.", prefix, e), moe.intermediate_size));
     }
@@ -154,7 +159,7 @@ class Loader {
     std::vector<float> scale = to_f32(*tensor);
     const auto bad =
         std::find_if(scale.begin(), scale.end(), [](float value) { return !std::isfinite(value); });
-    if (bad != scale.end()) {
+    if (bad != scale.end() && !stopped()) {
       loaded_->problems.push_back(
           corruption("{}: tensor \"{}\": scale {} is {}, want a finite value",
                      source_.source_name(), scale_name, bad - scale.begin(), *bad));
@@ -179,6 +184,7 @@ class Loader {
   const StoredTensor* require(const std::string& name,
                               std::initializer_list<int64_t> shape,
                               std::initializer_list<DType> dtypes) {
+    if (stopped()) return nullptr;
     loaded_->used.insert(name);
     Result<const StoredTensor*> tensor = source_.require(name, shape, dtypes);
     if (!tensor.ok()) {
@@ -191,20 +197,23 @@ class Loader {
 
   const ModelConfig& config_;
   const TensorSource& source_;
+  size_t max_problems_;
   LoadedWeights* loaded_;
 };
 
 }  // namespace
 
-LoadedWeights load_weights(const ModelConfig& config, const TensorSource& source) {
+LoadedWeights load_weights(const ModelConfig& config,
+                           const TensorSource& source,
+                           size_t max_problems) {
   LoadedWeights loaded;
-  Loader(config, source, &loaded).load();
+  Loader(config, source, max_problems, &loaded).load();
   return loaded;
 }
 
 LoadedWeights load_attention(const ModelConfig& config, const TensorSource& source, int64_t layer) {
   LoadedWeights loaded;
-  Loader(config, source, &loaded).load_attention(layer, &loaded.weights.layers.emplace_back());
+  Loader(config, source, 1, &loaded).load_attention(layer, &loaded.weights.layers.emplace_back());
   return loaded;
 }
 

@@ -56,13 +56,16 @@ struct ModelWeights {
 
 struct LoadedWeights {
   ModelWeights weights;
-  std::vector<Status> problems;             // every tensor that is missing or not as wanted
-  std::set<std::string, std::less<>> used;  // names of the tensors read
+  std::vector<Status> problems;             // tensors that are missing or not as wanted
+  std::set<std::string, std::less<>> used;  // names of the tensors looked up
 };
 
-// Looks up and checks every tensor the configuration asks for; goes on after a problem. The
-// weights may be used only when there is none, and as long as the source lives.
-LoadedWeights load_weights(const ModelConfig& config, const TensorSource& source);
+// Looks up and checks every tensor the configuration asks for, up to the problem number
+// max_problems: a small hostile configuration may ask for hundreds of millions. The weights may be
+// used only when there is no problem, and as long as the source lives.
+LoadedWeights load_weights(const ModelConfig& config,
+                           const TensorSource& source,
+                           size_t max_problems = 1);
 
 // The attention half of one layer alone, as the only layer of the result.
 LoadedWeights load_attention(const ModelConfig& config, const TensorSource& source, int64_t layer);

@@ -46,11 +46,12 @@ TEST_F(ShardedCheckpoint, FindsTensorsOfAllShards) {
   auto opened = Checkpoint::open(dir_.path());
   ASSERT_TRUE(opened.ok()) << opened.status().message();
   const Checkpoint checkpoint = std::move(opened).value();
-  ASSERT_EQ(checkpoint.tensors().size(), 2U);
-  EXPECT_EQ(checkpoint.tensors()[0]->name, "a");
-  EXPECT_EQ(checkpoint.find("b"), checkpoint.tensors()[1]);
-  EXPECT_EQ(checkpoint.find("c"), nullptr);
-  EXPECT_EQ(checkpoint.total_bytes(), 8U);
+  for (const char* name : {"a", "b"}) {
+    const auto tensor = checkpoint.require(name, {4}, {DType::kU8});
+    ASSERT_TRUE(tensor.ok()) << tensor.status().message();
+    EXPECT_EQ((*tensor)->name, name);
+  }
+  EXPECT_FALSE(checkpoint.has_unread_index());
   EXPECT_EQ(checkpoint.shards().size(), 2U);
   EXPECT_EQ(checkpoint.config_text(), "{}");
   EXPECT_EQ(checkpoint.config_path(), dir_.path() + "/config.json");
@@ -153,7 +154,16 @@ TEST_F(SingleFileCheckpoint, GivesATensorThatIsAsRequired) {
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
   const auto tensor = checkpoint->require("w", {2, 1}, {DType::kBF16, DType::kF32});
   ASSERT_TRUE(tensor.ok()) << tensor.status().message();
-  EXPECT_EQ(*tensor, checkpoint->find("w"));
+  EXPECT_EQ(*tensor, checkpoint->shards()[0].find("w"));
+  EXPECT_FALSE(checkpoint->has_unread_index());
+}
+
+TEST_F(SingleFileCheckpoint, ReadsTheOneFileWhenThereIsAlsoAnIndex) {
+  dir_.write(kIndex, "not read");
+  const auto checkpoint = Checkpoint::open(dir_.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  EXPECT_TRUE(checkpoint->has_unread_index());
+  EXPECT_TRUE(checkpoint->require("w", {2, 1}, {DType::kF32}).ok());
 }
 
 TEST_F(SingleFileCheckpoint, SaysWhatATensorIsAndWhatWasWanted) {
@@ -181,7 +191,7 @@ TEST_F(SingleFileCheckpoint, RefusesATensorThatAPointerCannotRead) {
 TEST(Checkpoint, OpensTheModelOfThisRepository) {
   const auto checkpoint = Checkpoint::open(DSA_SOURCE_DIR "/models/baby-v32");
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-  EXPECT_EQ(checkpoint->tensors().size(), 235U);
+  EXPECT_EQ(checkpoint->shards()[0].tensors().size(), 235U);
   EXPECT_TRUE(checkpoint->require("model.embed_tokens.weight", {2048, 256}, {DType::kBF16}).ok());
 }
 

@@ -40,7 +40,6 @@ TEST(Safetensors, ListsTensorsInTheOrderOfTheirBytes) {
   EXPECT_EQ(a.data.data(), std::as_bytes(std::span(bytes)).last(21).data());
   EXPECT_EQ(file->tensors()[1].data.front(), std::byte{16});
   EXPECT_EQ(file->tensors()[2].shape.size(), 0U);
-  EXPECT_EQ(file->metadata().at("format"), "pt");
 }
 
 TEST(Safetensors, FindsTensorsByNameAlsoAfterAMove) {
@@ -132,6 +131,8 @@ TEST(Safetensors, RefusesShapesThatAreNoShapes) {
       {{x(R"({"dtype":"U8","shape":[1099511627776,1099511627776],"data_offsets":[0,0]})"), 0,
         "overflows"},
        {x(R"({"dtype":"I64","shape":[4611686018427387904],"data_offsets":[0,0]})"), 0, "overflows"},
+       {x(R"({"dtype":"F64","shape":[4611686018427387904,3],"data_offsets":[0,0]})"), 0,
+        "overflows"},
        {x(R"({"dtype":"U8","shape":[9223372036854775807],"data_offsets":[0,0]})"), 0,
         "shape has 9223372036854775807"},
        {x(R"({"dtype":"U8","shape":[-1],"data_offsets":[0,1]})"), 1, "shape has -1"},
