@@ -69,8 +69,7 @@ TEST(Conformance, BeginsTheHeldOutTextWithTheTokensTheModelWasCheckedOn) {
 }
 
 TEST(Conformance, EncodesChatsAsDeepSeekV32Does) {
-  const std::string path = test::kConformance + "/chat-encoding/deepseek_v32_cases.json";
-  DSA_SKIP_WITHOUT(path);
+  const std::string path = DSA_SOURCE_DIR "/tests/data/deepseek_v32_chat_cases.json";
   const auto cases = nlohmann::ordered_json::parse(read_file(path));
   ASSERT_EQ(cases.size(), 14U);
   for (const auto& chat : cases) {
