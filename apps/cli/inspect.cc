@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,7 +14,9 @@
 #include <utility>
 #include <vector>
 
+#include "dsa/attention.h"
 #include "dsa/engine.h"
+#include "dsa/tokenizer.h"
 
 #include "cli/command.h"
 #include "cli/io.h"
@@ -48,10 +52,6 @@ struct InspectOptions {
   bool json = false;
 };
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
-}
-
 // "model.layers.12.mlp.experts.3.up_proj.weight" -> "model.layers.*.mlp.experts.*.up_proj.weight"
 std::string kind_of(const std::string& name) {
   std::string kind;
@@ -66,6 +66,11 @@ std::string kind_of(const std::string& name) {
   return kind;
 }
 
+// Names come from the file, and may hold anything.
+std::string for_table(const std::string& text) {
+  return one_line(fmt::format("{:.200}", text));
+}
+
 struct Row {  // of the tensor table
   std::string name;
   std::string dtype;
@@ -78,8 +83,8 @@ std::vector<Row> tensor_rows(const std::vector<TensorInfo>& tensors, bool each) 
   std::vector<Row> rows;
   std::map<std::string, size_t> known;
   for (const TensorInfo& tensor : tensors) {
-    const Row row{each ? tensor.name : kind_of(tensor.name), tensor.dtype, shape_text(tensor.shape),
-                  1, tensor.bytes};
+    const Row row{for_table(each ? tensor.name : kind_of(tensor.name)), for_table(tensor.dtype),
+                  shape_text(tensor.shape), 1, tensor.bytes};
     const auto [at, added] = known.emplace(row.name + row.dtype + row.shape, rows.size());
     if (added) {
       rows.push_back(row);
@@ -156,11 +161,17 @@ void print_config(const ModelConfig& config) {
   line("weights", config.fp8_weights ? "fp8, blocks of 128 x 128" : "as stored");
 }
 
+// Tokens that fit the pages of one sequence.
+int64_t whole_pages(const InspectOptions& options, int64_t max_position) {
+  const int64_t ctx = options.ctx > 0 ? options.ctx : max_position;
+  return (ctx + dsa::kTokensPerPage - 1) / dsa::kTokensPerPage * dsa::kTokensPerPage;
+}
+
 dsa::EngineOptions cache_options(const InspectOptions& options, const ModelConfig& config) {
   dsa::EngineOptions out;
   out.kv_cache = options.kv_cache;
   out.index_cache = options.index_cache;
-  out.cache_tokens = (options.ctx > 0 ? options.ctx : config.max_position) * options.batch;
+  out.cache_tokens = whole_pages(options, config.max_position) * options.batch;
   return out;
 }
 
@@ -245,7 +256,8 @@ void print_document(const InspectOptions& options, const Inspection& found) {
                            {"n_parameters", found.n_parameters},
                            {"total_bytes", found.total_bytes},
                            {"problems", found.problems},
-                           {"unused", found.unused}};
+                           {"unused", found.unused},
+                           {"notes", found.notes}};
   if (found.has_config) {
     document["config"] = config_json(found.config);
     document["memory"] = memory_json(options, estimate(options, found));
@@ -263,7 +275,7 @@ void print_document(const InspectOptions& options, const Inspection& found) {
 }
 
 void check_batch(const InspectOptions& options, int64_t max_position) {
-  const int64_t ctx = std::max<int64_t>(options.ctx > 0 ? options.ctx : max_position, 1);
+  const int64_t ctx = whole_pages(options, std::max<int64_t>(max_position, 1));
   if (options.batch > kLargestCount / ctx) {
     throw CLI::ValidationError(
         "--batch", fmt::format("{} sequences of {} tokens, want at most {} tokens together",
@@ -271,9 +283,19 @@ void check_batch(const InspectOptions& options, int64_t max_position) {
   }
 }
 
+// Only text needs the tokenizer: a note, no problem.
+void check_tokenizer(const InspectOptions& options, Inspection& found) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(options.path, ignored)) return;
+  const auto tokenizer = dsa::Tokenizer::open(options.path);
+  if (tokenizer.ok()) return;
+  found.notes.push_back("only logits and verify can be run: " + tokenizer.status().message());
+}
+
 Status inspect(const InspectOptions& options) {
   auto found = dsa::inspect_checkpoint(options.path);
   if (!found.ok()) return found.status();
+  check_tokenizer(options, *found);
   check_batch(options, found->config.max_position);
   if (options.json) {
     print_document(options, *found);
@@ -281,14 +303,28 @@ Status inspect(const InspectOptions& options) {
     if (found->has_config) print_config(found->config);
     print_tensors(*found, options.tensors);
     if (found->has_config) print_need(options, estimate(options, *found));
-    print_list("Not used", found->unused);
+    std::vector<std::string> unused;
+    std::transform(found->unused.begin(), found->unused.end(), std::back_inserter(unused),
+                   for_table);
+    print_list("Not used", unused);
+    print_list("Notes", found->notes);
     print_list("Problems", found->problems);
   }
   if (found->problems.empty()) return {};
   const size_t n = found->problems.size();
   return Status(StatusCode::kCorruption,
-                n == 1 ? fmt::format("{}: {}", options.path, one_line(found->problems.front()))
+                n == 1 ? fmt::format("{}: {}", options.path, found->problems.front())
                        : fmt::format("{}: {} problems", options.path, n));
+}
+
+// Memory is estimated from a configuration, which one file does not have.
+void refuse_options_of_a_directory(const CLI::App& app, const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return;
+  for (const char* name : {"--ctx", "--batch", "--kv-cache", "--index-cache"}) {
+    if (app.count(name) == 0) continue;
+    throw CLI::ValidationError(name, "has no effect on one file, want a checkpoint directory");
+  }
 }
 
 }  // namespace
@@ -308,7 +344,10 @@ Action add_inspect(CLI::App& app) {
   add_cache_options(app, options->kv_cache, options->index_cache);
   add_json_option(app, options->json);
   app.footer(kFooter);
-  return [options] { return inspect(*options); };
+  return [options, &app] {
+    refuse_options_of_a_directory(app, options->path);
+    return inspect(*options);
+  };
 }
 
 }  // namespace cli

@@ -16,10 +16,14 @@ extern "C" void on_interrupt(int) {
 }  // namespace
 
 void install_signal_handlers() {
-  struct sigaction action = {};
-  action.sa_handler = on_interrupt;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);  // no SA_RESTART: reads must end
-  sigaction(SIGINT, &action, nullptr);
+  struct sigaction inherited = {};
+  sigaction(SIGINT, nullptr, &inherited);
+  if (inherited.sa_handler != SIG_IGN) {  // ignored: nohup and background jobs want to go on
+    struct sigaction action = {};
+    action.sa_handler = on_interrupt;
+    action.sa_flags = static_cast<int>(SA_RESETHAND);  // no SA_RESTART: reads must end
+    sigaction(SIGINT, &action, nullptr);
+  }
   std::signal(SIGPIPE, SIG_DFL);
 }
 

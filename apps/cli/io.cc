@@ -18,6 +18,9 @@ namespace {
 using dsa::Status;
 using dsa::StatusCode;
 
+constexpr int kMaxJsonDepth = 256;
+constexpr size_t kMaxShown = 60;  // characters
+
 int g_write_error = 0;  // errno of the first failed write to standard output
 
 void remember_write_error() {
@@ -26,7 +29,14 @@ void remember_write_error() {
 
 Status open_error(const std::string& path) {
   const auto code = errno == ENOENT ? StatusCode::kNotFound : StatusCode::kIoError;
-  return Status(code, fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
+  return Status(
+      code, fmt::format("{}: cannot open: {}", path.empty() ? "\"\"" : path, std::strerror(errno)));
+}
+
+// "[json.exception.parse_error.101] parse error at line 1, ..." without its first part
+std::string_view reason(std::string_view what) {
+  const size_t end = what.find("] ");
+  return end == std::string_view::npos ? what : what.substr(end + 2);
 }
 
 }  // namespace
@@ -36,6 +46,10 @@ bool stdin_is_terminal() {
 }
 bool stderr_is_terminal() {
   return isatty(STDERR_FILENO) == 1;
+}
+
+std::string input_name(const std::string& path) {
+  return path == "-" ? "standard input" : path;
 }
 
 dsa::Result<std::string> read_input(const std::string& path) {
@@ -53,8 +67,7 @@ dsa::Result<std::string> read_input(const std::string& path) {
     text.append(buffer.data(), n);
   if (std::ferror(file) != 0 && !interrupted()) {
     return Status(StatusCode::kIoError,
-                  fmt::format("{}: cannot read: {}", from_stdin ? "standard input" : path,
-                              std::strerror(errno)));
+                  fmt::format("{}: cannot read: {}", input_name(path), std::strerror(errno)));
   }
   return text;
 }
@@ -83,7 +96,9 @@ void note(std::string_view line) {
 
 std::string one_line(std::string_view text) {
   std::string out;
-  for (const char c : text) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const auto next = static_cast<unsigned char>(i + 1 < text.size() ? text[i + 1] : 0);
     if (c == '\n') {
       out += "\\n";
     } else if (c == '\r') {
@@ -92,6 +107,9 @@ std::string one_line(std::string_view text) {
       out += "\\t";
     } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
       out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else if (c == '\xc2' && next >= 0x80 && next < 0xa0) {  // U+0080 to U+009F: also controls
+      out += fmt::format("\\u{:04x}", next);
+      ++i;
     } else {
       out += c;
     }
@@ -100,9 +118,29 @@ std::string one_line(std::string_view text) {
 }
 
 dsa::Result<nlohmann::ordered_json> parse_json(const std::string& text, const std::string& name) {
-  auto document = nlohmann::ordered_json::parse(text, nullptr, false);
-  if (document.is_discarded()) return Status(StatusCode::kCorruption, name + ": is not JSON");
-  return document;
+  using nlohmann::ordered_json;
+  bool too_deep = false;
+  const auto watch = [&too_deep](int depth, ordered_json::parse_event_t, const ordered_json&) {
+    too_deep = too_deep || depth > kMaxJsonDepth;
+    return !too_deep;  // false: what was parsed is dropped
+  };
+  ordered_json document;
+  try {
+    document = ordered_json::parse(text, watch);
+  } catch (const ordered_json::exception& exception) {
+    return Status(StatusCode::kCorruption,
+                  fmt::format("{}: is not JSON: {:.300}", name, reason(exception.what())));
+  }
+  if (!too_deep) return document;
+  return Status(StatusCode::kCorruption,
+                fmt::format("{}: nested more than {} levels deep", name, kMaxJsonDepth));
+}
+
+std::string shown(const nlohmann::ordered_json& value) {
+  const std::string text =
+      value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  const std::string cut = fmt::format("{:.{}}", text, kMaxShown);
+  return one_line(cut) + (cut.size() < text.size() ? "..." : "");
 }
 
 }  // namespace cli

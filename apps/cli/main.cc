@@ -45,7 +45,7 @@ constexpr int kInterrupted = 130;  // 128 + SIGINT, as shells report it
 int report(const std::string& who, const dsa::Status& status) {
   const dsa::Status written = cli::flush_stdout();
   const dsa::Status& shown = status.ok() ? written : status;
-  if (!shown.ok()) cli::note(fmt::format("{}: {}", who, shown.message()));
+  if (!shown.ok()) cli::note(fmt::format("{}: {}", who, cli::one_line(shown.message())));
   if (cli::interrupted()) return kInterrupted;
   return shown.ok() ? 0 : kFailure;
 }

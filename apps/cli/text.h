@@ -3,11 +3,15 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace cli {
 
 // 34512 -> "34,512"
 std::string group_digits(int64_t value);
+
+// {2, 3} -> "[2, 3]"
+std::string shape_text(const std::vector<int64_t>& shape);
 
 // 17421368 -> "17.4 MB" (decimal units)
 std::string format_bytes(int64_t bytes);

@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -38,9 +40,9 @@ constexpr const char* kFooter =
 struct TokenizeOptions {
   std::string dir;
   std::optional<std::string> prompt;
-  std::string file;
+  std::optional<std::string> file;
   std::optional<std::string> ids;
-  std::string chat;
+  std::optional<std::string> chat;
   bool json = false;
 };
 
@@ -71,7 +73,7 @@ std::vector<int32_t> parse_ids(std::string_view text) {
 Status show_ids(const TokenizeOptions& options, const dsa::Tokenizer& tokenizer) {
   std::string text = options.prompt.value_or("");
   if (!options.prompt) {
-    auto read = read_input(options.file.empty() ? "-" : options.file);
+    auto read = read_input(options.file.value_or("-"));
     if (!read.ok()) return read.status();
     text = std::move(*read);
   }
@@ -100,6 +102,10 @@ Status show_text(const TokenizeOptions& options, const dsa::Tokenizer& tokenizer
   return {};
 }
 
+// What may stand in a message JSON; the names and prompts of test cases are passed over.
+constexpr std::string_view kChatKeys[] = {"messages", "thinking_mode", "drop_thinking", "name",
+                                          "prompt"};
+
 // A message JSON: its messages as they are spelled, and what is said beside them.
 struct ChatFile {
   std::string messages;
@@ -109,25 +115,33 @@ struct ChatFile {
 Result<ChatFile> read_chat(const std::string& path) {
   auto text = read_input(path);
   if (!text.ok()) return text.status();
-  auto document = parse_json(*text, path);
+  const std::string name = input_name(path);
+  auto document = parse_json(*text, name);
   if (!document.ok()) return document.status();
   if (document->is_array()) return ChatFile{std::move(*text), {}};
-  const auto refuse = [&path](const std::string& what) {
-    return Status(StatusCode::kCorruption, fmt::format("{}: {}", path, what));
+  const auto refuse = [&name](const std::string& what) {
+    return Status(StatusCode::kCorruption, fmt::format("{}: {}", name, what));
   };
   if (!document->is_object() || !document->contains("messages")) {
     return refuse("want an object with \"messages\", or an array of messages");
+  }
+  for (const auto& [key, value] : document->items()) {
+    if (std::find(std::begin(kChatKeys), std::end(kChatKeys), key) != std::end(kChatKeys)) continue;
+    return refuse(
+        fmt::format("{:.200}: unknown, want messages, thinking_mode or drop_thinking "
+                    "(tools belong into a message)",
+                    key));
   }
   ChatFile out;
   // Not written anew from the parsed document: the prompt shows numbers as they are spelled.
   out.messages = json_member(*text, "messages");
   const auto mode = document->value("thinking_mode", nlohmann::ordered_json("chat"));
   if (mode != "chat" && mode != "thinking") {
-    return refuse(fmt::format("thinking_mode: {}, want \"chat\" or \"thinking\"", mode.dump()));
+    return refuse(fmt::format("thinking_mode: {}, want \"chat\" or \"thinking\"", shown(mode)));
   }
   const auto drop = document->value("drop_thinking", nlohmann::ordered_json(true));
   if (!drop.is_boolean()) {
-    return refuse(fmt::format("drop_thinking: {}, want true or false", drop.dump()));
+    return refuse(fmt::format("drop_thinking: {}, want true or false", shown(drop)));
   }
   out.options.thinking = mode == "thinking";
   out.options.drop_thinking = drop.get<bool>();
@@ -135,11 +149,15 @@ Result<ChatFile> read_chat(const std::string& path) {
 }
 
 Status show_prompt(const TokenizeOptions& options) {
-  auto chat = read_chat(options.chat);
+  if (!options.dir.empty() && !options.json) {
+    throw CLI::ValidationError("a directory beside --chat is for the ids: add --json, or leave it");
+  }
+  auto chat = read_chat(*options.chat);
   if (!chat.ok()) return chat.status();
   auto prompt = dsa::encode_chat(std::string_view(chat->messages), chat->options);
   if (!prompt.ok()) {
-    return Status(prompt.status().code(), options.chat + ": " + prompt.status().message());
+    return Status(prompt.status().code(),
+                  input_name(*options.chat) + ": " + prompt.status().message());
   }
   if (!options.json) {
     print_text(*prompt);
@@ -158,11 +176,11 @@ Status show_prompt(const TokenizeOptions& options) {
 }
 
 Status tokenize(const TokenizeOptions& options) {
-  if (!options.chat.empty()) return show_prompt(options);
+  if (options.chat) return show_prompt(options);
   if (options.dir.empty()) {
     throw CLI::ValidationError("a directory with a tokenizer.json is required");
   }
-  const bool has_input = options.ids || options.prompt || !options.file.empty();
+  const bool has_input = options.ids || options.prompt || options.file;
   if (!has_input && stdin_is_terminal()) {
     throw CLI::ValidationError("an input is required: -p, -f, --ids, --chat or standard input");
   }

@@ -56,6 +56,29 @@ def read_safetensors(path):
     return tensors
 
 
+def write_safetensors(path, tensors):
+    """tensors: {name: (shape, array of i32 or f32)}"""
+    header, data = {}, b""
+    for name, (shape, values) in tensors.items():
+        begin = len(data)
+        data += values.tobytes()
+        header[name] = {"dtype": {"f": "F32", "i": "I32"}[values.typecode], "shape": list(shape),
+                        "data_offsets": [begin, len(data)]}
+    text = json.dumps(header).encode()
+    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def model_with(folder, **documents):
+    """A copy of the model in `folder` (links), with files like config="..." written anew."""
+    folder = pathlib.Path(folder)
+    for path in MODEL.iterdir():
+        if path.stem not in documents:
+            (folder / path.name).symlink_to(path)
+    for stem, document in documents.items():
+        (folder / f"{stem}.json").write_text(json.dumps(document))
+    return folder
+
+
 def largest_difference(left, right):
     """max |a - b|; infinite when anything is not a number or the lengths differ."""
     if len(left) != len(right):

@@ -1,11 +1,13 @@
 """dsa inspect and dsa cpu."""
+import array
 import json
 import pathlib
+import re
 import shutil
 import tempfile
 import unittest
 
-from dsa_program import MODEL, run, succeed, succeed_json
+from dsa_program import MODEL, model_with, run, succeed, succeed_json, write_safetensors
 
 
 class Inspect(unittest.TestCase):
@@ -35,12 +37,40 @@ class Inspect(unittest.TestCase):
             return succeed_json("inspect", MODEL, *args)["memory"]["latent_cache_bytes"]
         self.assertEqual(bytes_of("--ctx", "2048"), 2 * bytes_of("--ctx", "1024"))
         self.assertEqual(bytes_of("--batch", "3"), 3 * bytes_of())
+        self.assertEqual(bytes_of("--ctx", "1", "--batch", "64"), 64 * bytes_of("--ctx", "1"))
         self.assertEqual(bytes_of("--kv-cache", "f32"), 2 * bytes_of("--kv-cache", "bf16"))
 
     def test_a_single_file_is_shown_without_a_configuration(self):
         out = succeed("inspect", MODEL / "model.safetensors").decode()
         self.assertIn("model.embed_tokens.weight", out)
         self.assertNotIn("Memory for", out)
+
+    def test_a_tokenizer_that_cannot_be_read_is_a_note(self):
+        self.assertEqual(succeed_json("inspect", MODEL)["notes"], [])
+        with tempfile.TemporaryDirectory() as folder:
+            model = model_with(folder, tokenizer={})
+            (note,) = succeed_json("inspect", model)["notes"]
+            self.assertIn("only logits and verify can be run: ", note)
+            self.assertIn("tokenizer.json", note)
+            (model / "tokenizer.json").unlink()
+            self.assertIn("Notes (1)", succeed("inspect", model).decode())
+
+    def test_names_from_a_file_stay_on_their_line(self):
+        name = "a\nerror: fake\x1b[31m\u009b" + "long" * 99
+        with tempfile.TemporaryDirectory() as folder:
+            model = model_with(folder)
+            (model / "model.safetensors").unlink()
+            write_safetensors(model / "model.safetensors", {name: ([1], array.array("i", [1]))})
+            for args in ([model], [model / "model.safetensors"],
+                         [model / "model.safetensors", "--tensors"]):
+                _, out, err = run("inspect", *args)
+                shown = out.decode() + err
+                self.assertIn("a\\nerror: fake\\x1b[31m\\u009b", shown)
+                self.assertFalse(re.search("(?m)^error|[\x1b\u009b]|(long){60}", shown))
+            write_safetensors(model / "model.safetensors", {name: ([2], array.array("i", [1]))})
+            code, out, err = run("inspect", model)
+            self.assertEqual((code, out, err.count("\n")), (1, b"", 1), err)
+            self.assertFalse(re.search("[\x1b\u009b]|(long){60}", err), err)
 
     def test_problems_are_listed_and_give_exit_code_1(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -55,7 +55,7 @@ class Interrupt(unittest.TestCase):
             tokens = pathlib.Path(folder) / "tokens.json"
             tokens.write_text(json.dumps([i % 2000 for i in range(100000)]))
             process = start("logits", "-m", MODEL, "--tokens", tokens, "-o",
-                            pathlib.Path(folder) / "out.safetensors")
+                            pathlib.Path(folder) / "out.safetensors", "-q")
             deadline = time.monotonic() + 30
             while len(os.listdir(folder)) == 1 and time.monotonic() < deadline:
                 time.sleep(0.02)
@@ -64,6 +64,15 @@ class Interrupt(unittest.TestCase):
             self.assertEqual((code, err.count("\n")), (130, 1), err)
             self.assertIn("out.safetensors: not written", err)
             self.assertEqual(os.listdir(folder), ["tokens.json"])
+
+    def test_a_program_that_was_told_to_ignore_it_goes_on(self):
+        process = subprocess.Popen(
+            [PROGRAM, "run", "-m", MODEL, "-p", "In the beginning", "-n", "300", "--quiet"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+        os.read(process.stdout.fileno(), 64)
+        code, _, err = interrupt(process)
+        self.assertEqual((code, err), (0, ""))
 
     def test_perplexity_prints_no_number(self):
         process = start("perplexity", "-m", MODEL, "-f", MODEL / "heldout.txt", "--chunk", 16)

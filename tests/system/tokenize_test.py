@@ -4,7 +4,7 @@ import pathlib
 import tempfile
 import unittest
 
-from dsa_program import CONFORMANCE, MODEL, read_safetensors, run, succeed, succeed_json
+from dsa_program import MODEL, SOURCE_DIR, read_safetensors, run, succeed, succeed_json
 
 
 class Tokenize(unittest.TestCase):
@@ -50,7 +50,11 @@ class Tokenize(unittest.TestCase):
 
     def test_a_bad_message_is_named(self):
         cases = [('{"messages": [{"role": "bot", "content": "Hi"}]}', "messages[0].role"),
-                 ('{"message": []}', "messages"), ("{", "JSON"),
+                 ('{"message": []}', "messages"), ("{", "is not JSON: parse error at line 1, "),
+                 ('{"messages": [], "tools": []}', "tools: unknown"),
+                 ('{"messages": [], "thinking_mod": "chat"}', "thinking_mod: unknown"),
+                 ('{"messages": [], "thinking_mode": ' + "[" * 200 + "]" * 200 + "}", "[[[..."),
+                 ("[" * 100000 + "]" * 100000, "nested more than 256 levels deep"),
                  ('{"messages": [], "thinking_mode": "deep"}', "thinking_mode"),
                  ('{"messages": [], "drop_thinking": 1}', "drop_thinking")]
         with tempfile.TemporaryDirectory() as folder:
@@ -62,11 +66,16 @@ class Tokenize(unittest.TestCase):
                     self.assertEqual((code, out, err.count("\n")), (1, b"", 1), err)
                     self.assertIn("chat.json: ", err)
                     self.assertIn(word, err)
+                    self.assertLess(len(err), 400)
+
+    def test_standard_input_is_named_as_such(self):
+        for text in (b"{", b'{"messages": 7}', b"[7]"):
+            code, _, err = run("tokenize", "--chat", "-", stdin=text)
+            self.assertEqual((code, err.count("\n")), (1, 1), err)
+            self.assertTrue(err.startswith("dsa tokenize: standard input: "), err)
 
     def test_prompts_are_those_of_the_models_authors(self):
-        source = CONFORMANCE / "chat-encoding" / "deepseek_v32_cases.json"
-        if not source.is_file():
-            self.skipTest(f"{source} is not there")
+        source = SOURCE_DIR / "tests" / "data" / "deepseek_v32_chat_cases.json"
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "chat.json"
             for case in json.loads(source.read_text()):
