@@ -2,11 +2,11 @@
 #include "dsa/chat.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
+#include <cstdlib>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -29,16 +29,13 @@ using dsa::StatusCode;
 
 // The next line of standard input without its end; nothing at the end or after Ctrl-C.
 std::optional<std::string> read_line() {
-  std::string line;
-  std::array<char, 4096> buffer{};
-  while (std::fgets(buffer.data(), static_cast<int>(buffer.size()), stdin) != nullptr) {
-    line += buffer.data();
-    if (line.back() == '\n') {
-      line.pop_back();
-      return line;
-    }
-  }
-  if (line.empty() || interrupted()) return std::nullopt;
+  char* buffer = nullptr;
+  size_t capacity = 0;
+  const ssize_t n = ::getline(&buffer, &capacity, stdin);
+  const std::unique_ptr<char, decltype(&std::free)> owner(buffer, &std::free);
+  if (n <= 0 || interrupted()) return std::nullopt;
+  std::string line(buffer, static_cast<size_t>(n));
+  if (line.back() == '\n') line.pop_back();
   return line;
 }
 
@@ -54,8 +51,7 @@ class Chat {
     if (!prompt.ok()) return prompt.status();
     const auto n_prompt = static_cast<int64_t>(prompt->size());
     if (n_prompt >= runner_->context) return does_not_fit(n_prompt);
-    const GenerateOptions generate{options_->max_tokens, runner_->context, options_->stop,
-                                   options_->quiet};
+    const GenerateOptions generate = generate_options(*options_, *runner_);
     auto generation = runner_->generator->generate(*prompt, generate, [this](auto piece) {
       if (!options_->json) print(piece);
       (void)flush_stdout();  // a failure is kept and reported at the end
@@ -125,7 +121,9 @@ class Chat {
 
   void report(const Generation& generation) {
     if (options_->json) {
-      turns_.push_back(generation_json(generation));
+      auto turn = generation_json(generation);
+      if (runner_->explain) turn["explain"] = explanation_json();
+      turns_.push_back(std::move(turn));
       return;
     }
     print("\n");
@@ -135,6 +133,10 @@ class Chat {
       (void)flush_stdout();
     }
     if (!options_->quiet) note(report_line(*runner_, generation));
+  }
+
+  nlohmann::ordered_json explanation_json() const {
+    return runner_->explain->json(runner_->text.tokenizer, runner_->generator->held());
   }
 
   const RunOptions* options_;
@@ -155,7 +157,10 @@ Status chat(const RunOptions& options, Runner& runner) {
     const auto line = read_line();
     if (!line) break;
     if (line->empty()) continue;
-    if (auto status = conversation.answer(*line); !status.ok()) return status;
+    if (auto status = conversation.answer(*line); !status.ok()) {
+      conversation.finish();
+      return status;
+    }
   }
   if (interactive) note("");
   conversation.finish();

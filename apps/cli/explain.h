@@ -17,6 +17,8 @@ class Explain {
  public:
   explicit Explain(int64_t n_best) : n_best_(n_best) {}
 
+  void clear() { layers_.clear(); }
+
   // Remembers the selection; a later one of the same layer takes its place.
   void add(const dsa::Selection& selection);
 

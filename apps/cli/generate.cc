@@ -51,6 +51,7 @@ Generator::Generator(dsa::Engine& engine,
 Result<Generation> Generator::generate(std::span<const int32_t> prompt,
                                        const GenerateOptions& options,
                                        const std::function<void(std::string_view)>& show) {
+  if (explain_ != nullptr) explain_->clear();  // positions of a sequence that may be gone
   Generation out;
   out.n_prompt = static_cast<int64_t>(prompt.size());
   const auto start = std::chrono::steady_clock::now();
@@ -115,7 +116,7 @@ Status Generator::decode(const GenerateOptions& options,
   while (static_cast<int64_t>(out.ids.size()) < options.max_tokens) {
     auto id = sample();
     if (!id.ok()) return id.status();
-    if (contains(engine_->model().config().eos_token_ids, *id)) {
+    if (contains(options.end_ids, *id)) {
       out.finish = Finish::kEndOfText;
       break;
     }

@@ -27,7 +27,8 @@ struct GenerateOptions {
   int64_t max_tokens = 0;
   int64_t context = 0;  // tokens the sequence may reach
   std::vector<std::string> stop;
-  bool quiet = false;  // no progress bar
+  std::vector<int32_t> end_ids;  // tokens that end the text
+  bool quiet = false;            // no progress bar
 };
 
 struct Generation {

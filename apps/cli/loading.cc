@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -29,22 +31,72 @@ Result<ordered_json> read_optional_object(const std::string& dir, const std::str
   return document;
 }
 
-// object[field] as T; `fallback` when absent or null.
-template <class T>
-Result<T> read_field(const ordered_json& object,
-                     const std::string& path,
-                     const char* field,
-                     T fallback) {
-  const auto found = object.find(field);
-  if (found == object.end() || found->is_null()) return fallback;
-  const bool fits = std::is_same_v<T, bool> ? found->is_boolean() : found->is_number();
-  if (!fits) {
-    return Status(StatusCode::kCorruption,
-                  fmt::format("{}: {}: {}, want a {}", path, field, one_line(found->dump()),
-                              std::is_same_v<T, bool> ? "boolean" : "number"));
+// Fields of one file; null counts as absent. The first failure sticks.
+class Fields {
+ public:
+  Fields(const ordered_json& object, std::string path) : object_(&object), path_(std::move(path)) {}
+
+  bool flag_or(const char* field, bool fallback) {
+    const ordered_json* const value = find(field);
+    if (value == nullptr) return fallback;
+    if (value->is_boolean()) return value->get<bool>();
+    refuse(field, *value, "true or false");
+    return fallback;
   }
-  return found->get<T>();
-}
+
+  float number_or(const char* field, float fallback) {
+    const ordered_json* const value = find(field);
+    if (value == nullptr) return fallback;
+    const bool fits = value->is_number() &&
+                      std::fabs(value->get<double>()) <= double{std::numeric_limits<float>::max()};
+    if (fits) return value->get<float>();
+    refuse(field, *value, "a number");
+    return fallback;
+  }
+
+  // Within [0, most].
+  int32_t integer_or(const char* field, int32_t fallback, int64_t most) {
+    const ordered_json* const value = find(field);
+    return value == nullptr ? fallback : integer(field, *value, most);
+  }
+
+  // One integer or a list of them.
+  std::vector<int32_t> integers_or_none(const char* field, int64_t most) {
+    const ordered_json* const value = find(field);
+    if (value == nullptr) return {};
+    if (!value->is_array()) return {integer(field, *value, most)};
+    std::vector<int32_t> out;
+    for (const ordered_json& entry : *value)
+      out.push_back(integer(field, entry, most));
+    return out;
+  }
+
+  void refuse(const char* field, const ordered_json& value, std::string_view wanted) {
+    if (!status_.ok()) return;
+    status_ = Status(StatusCode::kCorruption,
+                     fmt::format("{}: {}: {}, want {}", path_, field, shown(value), wanted));
+  }
+
+  const Status& status() const { return status_; }
+
+ private:
+  const ordered_json* find(const char* field) const {
+    const auto found = object_->find(field);
+    return found == object_->end() || found->is_null() ? nullptr : &*found;
+  }
+
+  int32_t integer(const char* field, const ordered_json& value, int64_t most) {
+    const bool fits =
+        value.is_number_unsigned() && value.get<uint64_t>() <= static_cast<uint64_t>(most);
+    if (fits) return value.get<int32_t>();
+    refuse(field, value, fmt::format("a whole number from 0 to {}", most));
+    return 0;
+  }
+
+  const ordered_json* object_;
+  std::string path_;
+  Status status_;
+};
 
 Result<std::vector<int32_t>> prompt_prefix(const std::string& dir,
                                            const dsa::Model& model,
@@ -53,11 +105,14 @@ Result<std::vector<int32_t>> prompt_prefix(const std::string& dir,
   if (!stored.empty()) return std::vector<int32_t>(stored.begin(), stored.end());
   auto config = read_optional_object(dir, "tokenizer_config.json");
   if (!config.ok()) return config.status();
-  auto add_bos = read_field<bool>(*config, dir + "/tokenizer_config.json", "add_bos_token", false);
-  if (!add_bos.ok()) return add_bos.status();
-  std::vector<int32_t> prefix;
-  if (*add_bos && model.config().bos_token_id >= 0) prefix.push_back(model.config().bos_token_id);
-  return prefix;
+  Fields fields(*config, dir + "/tokenizer_config.json");
+  const bool add_bos = fields.flag_or("add_bos_token", false);
+  const int32_t bos = model.config().bos_token_id;
+  if (add_bos && bos < 0) {
+    fields.refuse("add_bos_token", true, "a bos_token_id in config.json or false");
+  }
+  if (!fields.status().ok()) return fields.status();
+  return add_bos ? std::vector<int32_t>{bos} : std::vector<int32_t>{};
 }
 
 }  // namespace
@@ -80,24 +135,22 @@ Result<std::vector<int32_t>> encode_prompt(const TextModel& model, std::string_v
   return ids;
 }
 
-Result<dsa::SamplerOptions> default_sampling(const std::string& dir) {
+Result<GenerationConfig> read_generation_config(const std::string& dir, int64_t vocab_size) {
   const std::string path = dir + "/generation_config.json";
   auto config = read_optional_object(dir, "generation_config.json");
   if (!config.ok()) return config.status();
-  dsa::SamplerOptions options;
-  auto do_sample = read_field<bool>(*config, path, "do_sample", false);
-  if (!do_sample.ok()) return do_sample.status();
-  if (!*do_sample) return options;
-  auto temperature = read_field<float>(*config, path, "temperature", 1.0F);
-  if (!temperature.ok()) return temperature.status();
-  auto top_p = read_field<float>(*config, path, "top_p", 1.0F);
-  if (!top_p.ok()) return top_p.status();
-  auto top_k = read_field<int32_t>(*config, path, "top_k", 0);
-  if (!top_k.ok()) return top_k.status();
-  options.temperature = *temperature;
-  options.top_p = *top_p;
-  options.top_k = *top_k;
-  return options;
+  Fields fields(*config, path);
+  GenerationConfig out;
+  out.end_ids = fields.integers_or_none("eos_token_id", vocab_size - 1);
+  if (fields.flag_or("do_sample", false)) {
+    out.sampling.temperature = fields.number_or("temperature", 1.0F);
+    out.sampling.top_p = fields.number_or("top_p", 1.0F);
+    out.sampling.top_k = fields.integer_or("top_k", 0, std::numeric_limits<int32_t>::max());
+  }
+  if (!fields.status().ok()) return fields.status();
+  const auto sampler = dsa::Sampler::create(out.sampling);
+  if (sampler.ok()) return out;
+  return Status(StatusCode::kCorruption, path + ": " + sampler.status().message());
 }
 
 std::string readable_text(const dsa::Tokenizer& tokenizer, std::span<const int32_t> ids) {

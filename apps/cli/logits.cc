@@ -51,7 +51,7 @@ std::string selection_name(int64_t layer) {
 
 std::vector<dsa::TensorSpec> output_tensors(const dsa::Engine& engine, int64_t n_tokens) {
   const dsa::ModelConfig& config = engine.model().config();
-  const int64_t width = selection_width(engine.options(), n_tokens);
+  const int64_t width = selection_width(engine, n_tokens);
   std::vector<dsa::TensorSpec> out;
   out.push_back({"logits", ElementType::kF32, {n_tokens, config.vocab_size}});
   for (int64_t layer = 0; layer < config.n_layers; ++layer) {
@@ -103,7 +103,7 @@ void report(const LogitsOptions& options, const dsa::Engine& engine, int64_t n_t
                 {"prefill", options.n_prefill},
                 {"vocab_size", vocab},
                 {"layers", engine.model().config().n_layers},
-                {"selection_width", selection_width(engine.options(), n_tokens)},
+                {"selection_width", selection_width(engine, n_tokens)},
                 {"attention", attention_name(engine.options())},
                 {"seconds", s}});
   } else if (!options.quiet) {
@@ -121,11 +121,12 @@ Status run_logits(LogitsOptions options) {
   const auto n_tokens = static_cast<int64_t>(tokens->size());
   if (options.n_prefill == 0) options.n_prefill = n_tokens;
   if (options.n_prefill > n_tokens) {
-    return Status(StatusCode::kInvalidArgument,
-                  fmt::format("--prefill: {}, want at most the {} tokens of {}", options.n_prefill,
-                              n_tokens, options.tokens_path));
+    throw CLI::ValidationError(
+        "--prefill", fmt::format("{}, want at most the {} tokens of {}", options.n_prefill,
+                                 n_tokens, input_name(options.tokens_path)));
   }
-  auto engine = dsa::Engine::create(*model, engine_options(options.model, n_tokens));
+  if (!options.quiet) warn_of_long_context("dsa logits", **model, n_tokens);
+  auto engine = make_engine(*model, options.model, n_tokens);
   if (!engine.ok()) return engine.status();
   const auto start = std::chrono::steady_clock::now();
   if (auto status = write_outputs(options, *tokens, **engine); !status.ok()) return status;

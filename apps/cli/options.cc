@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <charconv>
 #include <string_view>
+#include <utility>
 
+#include "cli/io.h"
 #include "cli/text.h"
 
 namespace cli {
@@ -14,6 +16,7 @@ namespace {
 
 constexpr const char* kGroup = "Computation";
 constexpr int64_t kMostThreads = 1024;
+constexpr int64_t kMostChunk = 8192;  // Ctrl-C is noticed between chunks
 
 using dsa::AttentionMode;
 using dsa::CacheFormat;
@@ -48,12 +51,57 @@ void parse_attention(const std::string& text, ModelOptions& options) {
     const bool window = text.rfind(kWindow, 0) == 0;
     const auto number = window ? std::from_chars(text.data() + kWindow.size(), end, options.window)
                                : std::from_chars_result{end, std::errc::invalid_argument};
-    if (number.ec != std::errc() || number.ptr != end || options.window < 1) {
+    if (number.ec != std::errc() || number.ptr != end || options.window < 1 ||
+        options.window > kLargestCount) {
       throw CLI::ValidationError(
-          "--attention", fmt::format("\"{}\", want dsa, dense or window:N with N >= 1", text));
+          "--attention", fmt::format("\"{}\", want dsa, dense or window:N with N from 1 to {}",
+                                     text, kLargestCount));
     }
     options.attention = AttentionMode::kWindow;
   }
+}
+
+// What the parser cannot see: options that contradict each other or the model.
+void check_selection(const ModelOptions& options, int64_t checkpoint_top_k) {
+  struct Given {
+    const char* name;
+    int64_t value;
+  };
+  for (const auto& [name, value] :
+       {Given{"--top-k-tokens", options.top_k}, Given{"--keep-first", options.keep_first},
+        Given{"--keep-recent", options.keep_recent}}) {
+    if (value == 0 || options.attention == AttentionMode::kDsa) continue;
+    throw CLI::ValidationError(name, "has no effect, want --attention dsa with it");
+  }
+  const int64_t budget = options.top_k > 0 ? options.top_k : checkpoint_top_k;
+  if (options.keep_first > budget) {
+    throw CLI::ValidationError("--keep-first",
+                               fmt::format("{}, want at most the {} tokens selected per query "
+                                           "(--top-k-tokens)",
+                                           options.keep_first, budget));
+  }
+  if (options.keep_recent <= budget - options.keep_first) return;
+  throw CLI::ValidationError(
+      "--keep-recent",
+      fmt::format("{}, want at most {}: of the {} tokens selected per query "
+                  "(--top-k-tokens), {} are the first",
+                  options.keep_recent, budget - options.keep_first, budget, options.keep_first));
+}
+
+dsa::EngineOptions engine_options(const ModelOptions& options, int64_t n_tokens) {
+  dsa::EngineOptions engine;
+  engine.kv_cache = options.kv_cache;
+  engine.index_cache = options.index_cache;
+  engine.cache_tokens = n_tokens;
+  engine.max_sequences = 1;
+  engine.max_batch_tokens = std::min(options.chunk, n_tokens);
+  engine.n_threads = options.n_threads;
+  engine.attention = options.attention;
+  engine.window = options.window;
+  engine.top_k = options.top_k;
+  engine.keep_first = options.keep_first;
+  engine.keep_recent = options.keep_recent;
+  return engine;
 }
 
 }  // namespace
@@ -88,7 +136,7 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("--chunk", options.chunk,
                  fmt::format("Tokens of the prompt per forward pass (default {})", options.chunk))
       ->type_name("N")
-      ->check(whole_number(1))
+      ->check(whole_number(1, kMostChunk))
       ->group(kGroup);
   add_cache_options(app, options.kv_cache, options.index_cache);
   app.add_option_function<std::string>(
@@ -117,20 +165,18 @@ void add_json_option(CLI::App& app, bool& json) {
   app.add_flag("--json", json, "Print one JSON document on standard output");
 }
 
-dsa::EngineOptions engine_options(const ModelOptions& options, int64_t n_tokens) {
-  dsa::EngineOptions engine;
-  engine.kv_cache = options.kv_cache;
-  engine.index_cache = options.index_cache;
-  engine.cache_tokens = n_tokens;
-  engine.max_sequences = 1;
-  engine.max_batch_tokens = std::min(options.chunk, n_tokens);
-  engine.n_threads = options.n_threads;
-  engine.attention = options.attention;
-  engine.window = options.window;
-  engine.top_k = options.top_k;
-  engine.keep_first = options.keep_first;
-  engine.keep_recent = options.keep_recent;
-  return engine;
+dsa::Result<std::unique_ptr<dsa::Engine>> make_engine(std::shared_ptr<const dsa::Model> model,
+                                                      const ModelOptions& options,
+                                                      int64_t n_tokens) {
+  check_selection(options, model->config().indexer.top_k);
+  return dsa::Engine::create(std::move(model), engine_options(options, n_tokens));
+}
+
+void warn_of_long_context(const char* command, const dsa::Model& model, int64_t n_tokens) {
+  const int64_t max_position = model.config().max_position;
+  if (n_tokens <= max_position) return;
+  note(fmt::format("{}: warning: a context of {} tokens is more than the {} the model was made for",
+                   command, group_digits(n_tokens), group_digits(max_position)));
 }
 
 int64_t attended_tokens(const dsa::EngineOptions& options, int64_t n_tokens) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "dsa/engine.h"
@@ -40,8 +41,15 @@ inline constexpr int64_t kLargestCount = int64_t{1} << 30;
 // Accepts whole numbers in [least, most].
 CLI::Validator whole_number(int64_t least, int64_t most = kLargestCount);
 
-// An engine for one sequence of n_tokens.
-dsa::EngineOptions engine_options(const ModelOptions& options, int64_t n_tokens);
+// An engine for one sequence of n_tokens. Throws CLI::ValidationError when options contradict each
+// other or the model.
+dsa::Result<std::unique_ptr<dsa::Engine>> make_engine(std::shared_ptr<const dsa::Model> model,
+                                                      const ModelOptions& options,
+                                                      int64_t n_tokens);
+
+// A note on standard error when a context of n_tokens is longer than the model's.
+// command: e.g. "dsa run"
+void warn_of_long_context(const char* command, const dsa::Model& model, int64_t n_tokens);
 
 // "DSA active: 64 of 34,512 tokens per query" and its relatives, for a context of n_tokens.
 std::string attention_summary(const dsa::EngineOptions& options, int64_t n_tokens);

@@ -184,8 +184,8 @@ Result<std::vector<int32_t>> read_text(const PerplexityOptions& options, const T
   if (!tokens.ok()) return tokens;
   const auto n_tokens = static_cast<int64_t>(tokens->size());
   if (n_tokens < 2) {
-    return Status(StatusCode::kInvalidArgument,
-                  fmt::format("{}: {} tokens, want at least 2", options.file, n_tokens));
+    return Status(StatusCode::kInvalidArgument, fmt::format("{}: {} tokens, want at least 2",
+                                                            input_name(options.file), n_tokens));
   }
   return tokens;
 }
@@ -202,7 +202,8 @@ Status run_perplexity(PerplexityOptions options) {
   if (options.max_windows > 0) {
     windows.resize(std::min(windows.size(), static_cast<size_t>(options.max_windows)));
   }
-  auto engine = dsa::Engine::create(text->model, engine_options(options.model, options.ctx));
+  if (!options.quiet) warn_of_long_context("dsa perplexity", *text->model, options.ctx);
+  auto engine = make_engine(text->model, options.model, options.ctx);
   if (!engine.ok()) return engine.status();
   auto score = Scorer(**engine, text->tokenizer, *tokens).run(windows, options.quiet);
   if (!score.ok()) return score.status();

@@ -103,7 +103,7 @@ void add_output_options(CLI::App& app, RunOptions& options) {
 
 Result<std::string> read_prompt(const RunOptions& options) {
   if (options.prompt) return *options.prompt;
-  auto text = read_input(options.file.empty() ? "-" : options.file);
+  auto text = read_input(options.file.value_or("-"));
   if (text.ok() && !text->empty() && text->back() == '\n') text->pop_back();
   return text;
 }
@@ -123,12 +123,6 @@ Result<int64_t> choose_context(const RunOptions& options, int64_t n_prompt, int6
   if (context == 0) context = std::min(n_prompt + options.max_tokens, max_position);
   if (n_prompt >= context) return prompt_does_not_fit(n_prompt, context, max_position);
   return context;
-}
-
-void warn_of_long_context(const RunOptions& options, int64_t max_position) {
-  if (options.ctx <= max_position || options.quiet) return;
-  note(fmt::format("dsa run: warning: --ctx {} is more than the {} tokens the model was made for",
-                   group_digits(options.ctx), group_digits(max_position)));
 }
 
 void show_piece(std::string_view text) {
@@ -168,7 +162,7 @@ Status complete_prompt(const RunOptions& options, Runner& runner) {
   if (!context.ok()) return context.status();
   runner.context = *context;
   if (auto status = start_engine(options, runner); !status.ok()) return status;
-  const GenerateOptions generate{options.max_tokens, runner.context, options.stop, options.quiet};
+  const GenerateOptions generate = generate_options(options, runner);
   const auto show = [json = options.json](std::string_view piece) {
     if (!json) show_piece(piece);
   };
@@ -180,34 +174,38 @@ Status complete_prompt(const RunOptions& options, Runner& runner) {
   return Status();
 }
 
-Status check_sampling(const dsa::SamplerOptions& sampling) {
-  const auto sampler = dsa::Sampler::create(sampling);
-  if (!sampler.ok()) throw CLI::ValidationError(sampler.status().message());
-  return Status();
-}
-
-Status run(RunOptions options) {
-  if (!options.chat && !options.prompt && options.file.empty() && stdin_is_terminal()) {
-    throw CLI::ValidationError("a prompt is required: -p TEXT, -f FILE, --chat or standard input");
-  }
+// Everything but the context and what depends on it.
+Result<Runner> load(const RunOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   auto text = load_text_model(options.model.dir);
   if (!text.ok()) return text.status();
-  auto sampling = sampler_options(options);
-  if (!sampling.ok()) return sampling.status();
-  if (auto status = check_sampling(*sampling); !status.ok()) return status;
-  const int64_t max_position = text->model->config().max_position;
-  warn_of_long_context(options, max_position);
-  const std::chrono::duration<double> load_time = std::chrono::steady_clock::now() - start;
-  Runner runner{std::move(*text), *sampling, 0, load_time.count(), nullptr, nullptr, nullptr};
+  const dsa::ModelConfig& config = text->model->config();
+  auto generation = read_generation_config(options.model.dir, config.vocab_size);
+  if (!generation.ok()) return generation.status();
+  std::vector<int32_t> end_ids = config.eos_token_ids;
+  end_ids.insert(end_ids.end(), generation->end_ids.begin(), generation->end_ids.end());
+  const auto sampling = sampler_options(options.sampling, generation->sampling);
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  return Runner{std::move(*text), sampling, std::move(end_ids), 0, elapsed.count(), {}, {}, {}};
+}
+
+Status run(RunOptions options) {
+  if (!options.chat && !options.prompt && !options.file && stdin_is_terminal()) {
+    throw CLI::ValidationError("a prompt is required: -p TEXT, -f FILE, --chat or standard input");
+  }
+  auto runner = load(options);
+  if (!runner.ok()) return runner.status();
+  const dsa::Model& model = *runner->text.model;
+  if (!options.quiet) warn_of_long_context("dsa run", model, options.ctx);
   if (!options.chat) {
     if (options.max_tokens == 0) options.max_tokens = kDefaultMaxTokens;
-    return complete_prompt(options, runner);
+    return complete_prompt(options, *runner);
   }
-  runner.context = options.ctx > 0 ? options.ctx : std::min(max_position, kDefaultChatContext);
-  if (options.max_tokens == 0) options.max_tokens = runner.context;
-  if (auto status = start_engine(options, runner); !status.ok()) return status;
-  return chat(options, runner);
+  runner->context =
+      options.ctx > 0 ? options.ctx : std::min(model.config().max_position, kDefaultChatContext);
+  if (options.max_tokens == 0) options.max_tokens = runner->context;
+  if (auto status = start_engine(options, *runner); !status.ok()) return status;
+  return chat(options, *runner);
 }
 
 }  // namespace

@@ -1,35 +1,42 @@
 #include "cli/run_options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <random>
 #include <utility>
 
 namespace cli {
 
-using dsa::Result;
 using dsa::Status;
 
-Result<dsa::SamplerOptions> sampler_options(const RunOptions& options) {
-  auto defaults = default_sampling(options.model.dir);
-  if (!defaults.ok()) return defaults;
-  const SamplingOptions& given = options.sampling;
-  dsa::SamplerOptions out = *defaults;
+dsa::SamplerOptions sampler_options(const SamplingOptions& given,
+                                    const dsa::SamplerOptions& defaults) {
+  dsa::SamplerOptions out = defaults;
   out.temperature = given.temperature.value_or(out.temperature);
   out.top_p = given.top_p.value_or(out.top_p);
   out.top_k = given.top_k.value_or(out.top_k);
   out.min_p = given.min_p.value_or(out.min_p);
   out.repeat_penalty = given.repeat_penalty.value_or(out.repeat_penalty);
   out.seed = given.seed ? *given.seed : std::random_device()();
-  return out;
+  const auto sampler = dsa::Sampler::create(out);
+  if (sampler.ok()) return out;
+  // The defaults are sound, so an option is not: "top_p: 2, want ..." is about --top-p.
+  std::string message = sampler.status().message();
+  std::replace(message.begin(), message.begin() + static_cast<std::ptrdiff_t>(message.find(':')),
+               '_', '-');
+  throw CLI::ValidationError("--" + message);
+}
+
+GenerateOptions generate_options(const RunOptions& options, const Runner& runner) {
+  return {options.max_tokens, runner.context, options.stop, runner.end_ids, options.quiet};
 }
 
 Status start_engine(const RunOptions& options, Runner& runner) {
   const auto start = std::chrono::steady_clock::now();
   auto sampler = dsa::Sampler::create(runner.sampling);
   if (!sampler.ok()) return sampler.status();
-  auto engine =
-      dsa::Engine::create(runner.text.model, engine_options(options.model, runner.context));
+  auto engine = make_engine(runner.text.model, options.model, runner.context);
   if (!engine.ok()) return engine.status();
   runner.engine = std::move(*engine);
   if (options.explain > 0) runner.explain = std::make_unique<Explain>(options.explain);

@@ -31,7 +31,7 @@ struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;
   std::optional<std::string> prompt;
-  std::string file;
+  std::optional<std::string> file;
   bool chat = false;
   std::string system;
   bool thinking = false;
@@ -43,12 +43,16 @@ struct RunOptions {
   bool json = false;
 };
 
-dsa::Result<dsa::SamplerOptions> sampler_options(const RunOptions& options);
+// The sampling that was asked for, over these defaults. Throws CLI::ValidationError when a value is
+// out of its range.
+dsa::SamplerOptions sampler_options(const SamplingOptions& given,
+                                    const dsa::SamplerOptions& defaults);
 
 // A model ready to generate within `context` tokens.
 struct Runner {
   TextModel text;
   dsa::SamplerOptions sampling;
+  std::vector<int32_t> end_ids;  // tokens that end the text
   int64_t context = 0;
   double load_seconds = 0;
   std::unique_ptr<dsa::Engine> engine;
@@ -56,7 +60,9 @@ struct Runner {
   std::unique_ptr<Generator> generator;  // points into the members above
 };
 
-// Completes a runner whose text, sampling and context are set.
+GenerateOptions generate_options(const RunOptions& options, const Runner& runner);
+
+// Completes a runner whose text, sampling, end_ids and context are set.
 dsa::Status start_engine(const RunOptions& options, Runner& runner);
 
 // --chat: a conversation over standard input.

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -12,6 +15,7 @@
 #include "cli/interrupt.h"
 #include "cli/io.h"
 #include "cli/progress.h"
+#include "cli/text.h"
 
 namespace cli {
 namespace {
@@ -20,17 +24,31 @@ using dsa::Result;
 using dsa::Status;
 using dsa::StatusCode;
 
-bool ends_with(const std::string& text, std::string_view end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+// Whether the file begins as safetensors do: with a length in eight bytes whose last is zero, which
+// no JSON text has. Only regular files are looked into: what is read from a pipe is gone.
+bool is_safetensors(const std::string& path) {
+  std::error_code ignored;
+  if (path == "-" || !std::filesystem::is_regular_file(path, ignored)) return false;
+  std::array<char, 8> length{};
+  std::ifstream file(path, std::ios::binary);
+  return file.read(length.data(), length.size()) && length.back() == 0;
+}
+
+Result<std::vector<int32_t>> tokens_of_safetensors(const std::string& path) {
+  auto stored = dsa::read_i32(path, "tokens");
+  if (!stored.ok()) return stored.status();
+  if (stored->shape.size() == 1) return std::move(stored->values);
+  return Status(StatusCode::kCorruption,
+                fmt::format("{}: tokens: shape {}, want [n]", path, shape_text(stored->shape)));
 }
 
 Result<std::vector<int32_t>> tokens_of_json(const nlohmann::ordered_json& document,
-                                            const std::string& path) {
+                                            const std::string& name) {
   const bool wrapped = document.is_object() && document.contains("tokens");
   const auto& list = wrapped ? document["tokens"] : document;
   if (!list.is_array()) {
     return Status(StatusCode::kCorruption,
-                  path + ": want an array of token ids, or an object with the array \"tokens\"");
+                  name + ": want an array of token ids, or an object with the array \"tokens\"");
   }
   std::vector<int32_t> tokens;
   for (const auto& entry : list) {
@@ -39,7 +57,7 @@ Result<std::vector<int32_t>> tokens_of_json(const nlohmann::ordered_json& docume
         entry.is_number_integer() && entry.get<int64_t>() >= 0 && entry.get<int64_t>() <= kMax;
     if (!fits) {
       return Status(StatusCode::kCorruption, fmt::format("{}: tokens[{}]: {}, want a token id",
-                                                         path, tokens.size(), entry.dump()));
+                                                         name, tokens.size(), shown(entry)));
     }
     tokens.push_back(entry.get<int32_t>());
   }
@@ -47,16 +65,12 @@ Result<std::vector<int32_t>> tokens_of_json(const nlohmann::ordered_json& docume
 }
 
 Result<std::vector<int32_t>> read_any_tokens(const std::string& path) {
-  if (ends_with(path, ".safetensors")) {
-    auto stored = dsa::read_i32(path, "tokens");
-    if (!stored.ok()) return stored.status();
-    return std::move(stored->values);
-  }
+  if (is_safetensors(path)) return tokens_of_safetensors(path);
   auto text = read_input(path);
   if (!text.ok()) return text.status();
-  auto document = parse_json(*text, path);
+  auto document = parse_json(*text, input_name(path));
   if (!document.ok()) return document.status();
-  return tokens_of_json(*document, path);
+  return tokens_of_json(*document, input_name(path));
 }
 
 // One run: turns the hooks of the engine into the calls of a Trace, and keeps the first failure.
@@ -116,17 +130,20 @@ Status decode_rest(dsa::Engine& engine,
 Result<std::vector<int32_t>> read_tokens(const std::string& path) {
   auto tokens = read_any_tokens(path);
   if (tokens.ok() && tokens->empty()) {
-    return Status(StatusCode::kInvalidArgument, path + ": no tokens, want at least one");
+    return Status(StatusCode::kInvalidArgument,
+                  input_name(path) + ": no tokens, want at least one");
   }
   return tokens;
 }
 
-int64_t selection_width(const dsa::EngineOptions& options, int64_t n_tokens) {
+int64_t selection_width(const dsa::Engine& engine, int64_t n_tokens) {
+  const dsa::EngineOptions& options = engine.options();
+  const int64_t usual = engine.model().config().indexer.top_k;
   switch (options.attention) {
     case dsa::AttentionMode::kDsa:
-      return options.top_k;
+      return std::min(options.top_k, std::max(n_tokens, usual));
     case dsa::AttentionMode::kWindow:
-      return options.window;
+      return std::min(options.window, std::max(n_tokens, usual));
     case dsa::AttentionMode::kDense:
       break;
   }
@@ -137,7 +154,7 @@ Status run_trace(dsa::Engine& engine, const Trace& trace) {
   auto sequence = engine.create_sequence();
   if (!sequence.ok()) return sequence.status();
   const auto n_tokens = static_cast<int64_t>(trace.tokens.size());
-  Recorder recorder(trace, selection_width(engine.options(), n_tokens));
+  Recorder recorder(trace, selection_width(engine, n_tokens));
   Progress progress("computing", n_tokens, trace.quiet);
   const auto status = engine.prefill(
       *sequence, trace.tokens.first(static_cast<size_t>(trace.n_prefill)), recorder.hooks(),

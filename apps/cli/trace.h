@@ -12,8 +12,8 @@
 
 namespace cli {
 
-// The tokens in a safetensors file (`tokens`, i32 [n]) or a JSON file (an array, or an object with
-// the array `tokens`); the name's end decides: .safetensors or anything else.
+// The tokens in a safetensors file (`tokens`, i32 [n]) or in JSON (an array, or an object with the
+// array `tokens`; "-" is standard input).
 //   Errors  those of reading; kCorruption names the field; an empty list is kInvalidArgument.
 dsa::Result<std::vector<int32_t>> read_tokens(const std::string& path);
 
@@ -28,8 +28,9 @@ struct Trace {
       selection;  // row: selection_width() positions, ascending, -1 padded
 };
 
-// Columns of a selection: the budget, the window, or every position.
-int64_t selection_width(const dsa::EngineOptions& options, int64_t n_tokens);
+// Columns of a selection: the budget, the window or every position. A budget or window beyond the
+// checkpoint's own budget and n_tokens is cut, since nothing could fill it.
+int64_t selection_width(const dsa::Engine& engine, int64_t n_tokens);
 
 // Ends early and well when Ctrl-C is pressed.
 dsa::Status run_trace(dsa::Engine& engine, const Trace& trace);

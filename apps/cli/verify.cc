@@ -70,6 +70,14 @@ Status verify_all_kernels(bool json) {
                 fmt::format("{} of {} kernel checks failed", n_failed, checks.size()));
 }
 
+void refuse_options_of_a_checkpoint(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->count() == 0 || option->get_name() == "--json") continue;
+    throw CLI::ValidationError(option->get_name(),
+                               "has no effect on kernels, want -m and --expected with it");
+  }
+}
+
 }  // namespace
 
 Action add_verify(CLI::App& app) {
@@ -92,9 +100,10 @@ Action add_verify(CLI::App& app) {
   add_model_options(app, options->model);
   add_json_option(app, options->json);
   app.footer(kFooter);
-  return [options] {
-    return options->model.dir.empty() ? verify_all_kernels(options->json)
-                                      : verify_checkpoint(*options);
+  return [options, &app] {
+    if (!options->model.dir.empty()) return verify_checkpoint(*options);
+    refuse_options_of_a_checkpoint(app);
+    return verify_all_kernels(options->json);
   };
 }
 

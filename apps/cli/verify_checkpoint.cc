@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -23,6 +24,7 @@ using dsa::Result;
 using dsa::Status;
 using dsa::StatusCode;
 
+constexpr double kFloatTolerance = 5e-4;       // of |difference| of logits
 constexpr double kQuantisedMedian = 0.02;      // of |difference| of logits
 constexpr double kQuantisedSelections = 0.85;  // share of rows with the same selection
 
@@ -32,13 +34,17 @@ struct Expected {
   std::vector<dsa::TensorValues<int32_t>> selection;  // [layer] [n, k]
 };
 
+bool all_float(const ModelOptions& options) {
+  return options.kv_cache == dsa::CacheFormat::kF32 &&
+         options.index_cache == dsa::CacheFormat::kF32;
+}
+
 Status check_shape(const std::string& what,
                    const std::vector<int64_t>& shape,
                    const std::vector<int64_t>& wanted) {
   if (shape == wanted) return {};
   return Status(StatusCode::kCorruption,
-                fmt::format("{}: shape [{}], want [{}]", what, fmt::join(shape, ", "),
-                            fmt::join(wanted, ", ")));
+                fmt::format("{}: shape {}, want {}", what, shape_text(shape), shape_text(wanted)));
 }
 
 Result<Expected> read_expected(const std::string& path, const dsa::Engine& engine) {
@@ -55,12 +61,12 @@ Result<Expected> read_expected(const std::string& path, const dsa::Engine& engin
     return status;
   }
   out.logits = std::move(*logits);
+  const int64_t width = selection_width(engine, n);
   for (int64_t layer = 0; layer < config.n_layers; ++layer) {
     const std::string name = fmt::format("topk.{}", layer);
     auto rows = dsa::read_i32(path, name);
     if (!rows.ok()) return rows.status();
-    if (auto status = check_shape(path + ": " + name, rows->shape, {n, engine.options().top_k});
-        !status.ok()) {
+    if (auto status = check_shape(path + ": " + name, rows->shape, {n, width}); !status.ok()) {
       return status;
     }
     out.selection.push_back(std::move(*rows));
@@ -127,12 +133,12 @@ struct Verdict {
 
 Verdict judge(const VerifyOptions& options, Comparison& found) {
   Verdict out;
-  out.exact = options.model.kv_cache == dsa::CacheFormat::kF32 &&
-              options.model.index_cache == dsa::CacheFormat::kF32;
+  out.exact = all_float(options.model);
   out.largest = found.largest;
   out.median = found.median();
   out.share = found.share();
-  out.passed = out.exact ? found.largest <= options.tolerance && found.n_same == found.n_rows
+  out.passed = out.exact ? found.largest <= options.tolerance.value_or(kFloatTolerance) &&
+                               found.n_same == found.n_rows
                          : out.median <= kQuantisedMedian && out.share >= kQuantisedSelections;
   return out;
 }
@@ -154,7 +160,9 @@ void report(const VerifyOptions& options,
     return;
   }
   const std::string largest_bound =
-      verdict.exact ? fmt::format("  want at most {:.1e}", options.tolerance) : "";
+      verdict.exact
+          ? fmt::format("  want at most {:.1e}", options.tolerance.value_or(kFloatTolerance))
+          : "";
   const std::string median_bound =
       verdict.exact ? "" : fmt::format("  want at most {}", kQuantisedMedian);
   const std::string same_bound =
@@ -173,12 +181,15 @@ void report(const VerifyOptions& options,
 }  // namespace
 
 Status verify_checkpoint(const VerifyOptions& options) {
+  if (options.tolerance && !all_float(options.model)) {
+    throw CLI::ValidationError("--tolerance", "has no effect, want both caches in f32 with it");
+  }
   auto model = dsa::Model::open(options.model.dir);
   if (!model.ok()) return model.status();
   auto tokens = read_tokens(options.expected);
   if (!tokens.ok()) return tokens.status();
   const auto n_tokens = static_cast<int64_t>(tokens->size());
-  auto engine = dsa::Engine::create(*model, engine_options(options.model, n_tokens));
+  auto engine = make_engine(*model, options.model, n_tokens);
   if (!engine.ok()) return engine.status();
   auto expected = read_expected(options.expected, **engine);
   if (!expected.ok()) return expected.status();

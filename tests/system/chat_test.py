@@ -1,4 +1,5 @@
 """dsa run --chat: turns over standard input."""
+import json
 import unittest
 
 from dsa_program import MODEL, run, succeed, succeed_json
@@ -46,6 +47,21 @@ class Chat(unittest.TestCase):
         code, _, err = run(*CHAT, "--ctx", "64", "-q", stdin=b"Who made heaven and earth?\n" * 9)
         self.assertEqual(code, 1)
         self.assertRegex(err, r"^dsa run: conversation: \d+ tokens, want at most 63 .*--ctx")
+        code, out, err = run(*CHAT, "--ctx", "110", "--json", "-q", stdin=b"Who made heaven?\n" * 9)
+        self.assertEqual((code, err.count("\n")), (1, 1))
+        self.assertGreater(len(json.loads(out)["turns"]), 0)
+
+    def test_explain_is_in_every_turn_also_in_json(self):
+        turns = succeed_json(*CHAT, "--explain", "2", stdin=b"Who?\nWhy?\n")["turns"]
+        for turn in turns:
+            self.assertEqual([len(layer["best"]) for layer in turn["explain"]], [2] * 6)
+        self.assertGreater(turns[1]["explain"][0]["position"], turns[0]["explain"][0]["position"])
+
+    def test_a_zero_byte_neither_ends_nor_joins_messages(self):
+        plain = succeed_json(*CHAT, stdin=b"Who?\nWhy?\n")["turns"]
+        found = succeed_json(*CHAT, stdin=b"Wh\0o?\nWhy?\n\0\n")["turns"]
+        self.assertEqual(len(found), 3)
+        self.assertGreater(found[0]["prompt_tokens"], plain[0]["prompt_tokens"])
 
     def test_a_prompt_beside_chat_is_a_usage_error(self):
         self.assertEqual(run(*CHAT, "-p", "x")[0], 2)

@@ -1,5 +1,8 @@
 """Help, versions, mistakes on the command line, and how failures are reported."""
+import json
+import pathlib
 import subprocess
+import tempfile
 import unittest
 
 from dsa_program import MODEL, PROGRAM, run, succeed
@@ -53,14 +56,67 @@ class CommandLine(unittest.TestCase):
             (["--kv-cache", "fp4"], ["--kv-cache", '"fp4"', "fp8, bf16 or f32"]),
             (["--threads", "0"], ["--threads", '"0"', "at least 1"]),
             (["-n", "many"], ["--max-tokens", '"many"', "whole number"]),
-            (["--temperature", "-1"], ["temperature", "-1"]),
-            (["--top-p", "1.5"], ["top_p", "1.5"]),
+            (["--temperature", "-1"], ["--temperature", "-1"]),
+            (["--top-p", "1.5"], ["--top-p", "1.5"]),
+            (["--chunk", "70000"], ["--chunk", "70000", "8192"]),
+            (["--keep-first", "100"], ["--keep-first", "100", "at most the 64 tokens"]),
+            (["--keep-recent", "5", "--top-k-tokens", "4"], ["--keep-recent", "5", "at most 4"]),
+            (["--keep-first", "1", "--keep-recent", "64"], ["--keep-recent", "at most 63"]),
+            (["--attention", "window:9999999999"], ["--attention", "1073741824"]),
         ]
         for args, words in cases:
             with self.subTest(args=args):
                 code, out, err = run("run", "-m", MODEL, "-p", "x", *args)
                 self.assertEqual((code, out), (2, b""), err)
                 self.assert_one_line(err, "dsa run: ", *words)
+
+    def test_an_option_without_an_effect_is_refused(self):
+        run_model = ["run", "-m", MODEL, "-p", "x"]
+        verify_model = ["verify", "-m", MODEL, "--expected", MODEL / "expected_fp32.safetensors"]
+        one_file = ["inspect", MODEL / "model.safetensors"]
+        cases = [
+            (run_model + ["--attention", "dense"], ["--keep-first", "1"]),
+            (run_model + ["--attention", "dense"], ["--keep-recent", "1"]),
+            (run_model + ["--attention", "window:9"], ["--top-k-tokens", "9"]),
+            (["verify"], ["--tolerance", "1"]),
+            (["verify"], ["--threads", "1"]),
+            (["verify"], ["--kv-cache", "bf16"]),
+            (verify_model + ["--kv-cache", "bf16"], ["--tolerance", "1"]),
+            (one_file, ["--ctx", "64"]),
+            (one_file, ["--batch", "2"]),
+            (one_file, ["--kv-cache", "f32"]),
+            (one_file, ["--index-cache", "f32"]),
+        ]
+        for args, option in cases:
+            with self.subTest(args=args, option=option):
+                code, out, err = run(*args, *option)
+                self.assertEqual((code, out), (2, b""), err)
+                self.assert_one_line(err, f"dsa {args[0]}: {option[0]}: has no effect", "want ")
+        code, _, err = run("tokenize", MODEL, "--chat", "chat.json")
+        self.assertEqual(code, 2)
+        self.assert_one_line(err, "dsa tokenize: a directory beside --chat", "--json")
+
+    def test_an_empty_name_is_no_file(self):
+        for args in (["run", "-m", MODEL, "-f", ""], ["tokenize", MODEL, "-f", ""],
+                     ["tokenize", "--chat", ""]):
+            code, out, err = run(*args, stdin=b"text")
+            self.assertEqual((code, out), (1, b""))
+            self.assert_one_line(err, f'dsa {args[0]}: "": cannot open: ')
+
+    def test_a_context_beyond_the_model_warns(self):
+        with tempfile.TemporaryDirectory() as folder:
+            tokens = pathlib.Path(folder) / "tokens.json"
+            tokens.write_text(json.dumps([1] * 1025))
+            for args in (["run", "-m", MODEL, "-p", "x", "-n", "1", "--ctx", "1025"],
+                         ["logits", "-m", MODEL, "--tokens", tokens, "-o",
+                          pathlib.Path(folder) / "out"],
+                         ["perplexity", "-m", MODEL, "-f", MODEL / "heldout.txt", "--ctx", "1025",
+                          "--max-windows", "1"]):
+                with self.subTest(command=args[0]):
+                    code, _, err = run(*args)
+                    self.assertEqual(code, 0)
+                    self.assertIn(f"dsa {args[0]}: warning: a context of 1,025 tokens is more", err)
+                    self.assertNotIn("warning", run(*args, "-q")[2])
 
     def test_a_model_that_is_not_there_is_one_line_with_its_path_and_exit_code_1(self):
         commands = [

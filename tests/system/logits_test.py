@@ -7,7 +7,8 @@ import tempfile
 import unittest
 
 from dsa_program import (CONFORMANCE, IN_FLOAT, MODEL, SANITIZED, SKIPPED, largest_difference,
-                         read_safetensors, run, runnable_tiers, succeed, succeed_json)
+                         read_safetensors, run, runnable_tiers, succeed, succeed_json,
+                         write_safetensors)
 
 LOGIT_TOLERANCE = 5e-4
 
@@ -96,8 +97,10 @@ class Logits(unittest.TestCase):
     def test_bad_tokens_are_named_and_leave_no_file(self):
         out = self.path("out.safetensors")
         for text, word in (("[1, -2]", "tokens[1]"), ("[1, 99999]", "99999"), ("[]", "no tokens"),
-                           ("{}", "tokens"), ("[1", "JSON")):
-            with self.subTest(text=text):
+                           ("{}", "tokens"), ("[1", "JSON"),
+                           ("[" * 200 + "]" * 200, "tokens[0]: [[["),
+                           ("[" * 100000 + "]" * 100000, "nested more than 256 levels")):
+            with self.subTest(text=text[:9]):
                 self.path("tokens.json").write_text(text)
                 code, _, err = run("logits", "-m", MODEL, "--tokens", self.path("tokens.json"),
                                    "-o", out)
@@ -105,11 +108,39 @@ class Logits(unittest.TestCase):
                 self.assertIn(word, err)
                 self.assertEqual(os.listdir(self.folder.name), ["tokens.json"])
 
+    def test_tokens_are_told_apart_by_content_and_have_one_dimension(self):
+        tokens = read_safetensors(MODEL / "expected_fp32.safetensors")["tokens"][1][:40]
+        self.path("tokens.json").write_text(json.dumps(list(tokens)))
+        wanted = self.compute(MODEL, self.path("tokens.json")).read_bytes()
+        self.path("tokens.safetensors").write_text(json.dumps(list(tokens)))
+        self.assertEqual(self.compute(MODEL, self.path("tokens.safetensors")).read_bytes(), wanted)
+        write_safetensors(self.path("tokens"), {"tokens": ([40], tokens)})
+        self.assertEqual(self.compute(MODEL, self.path("tokens")).read_bytes(), wanted)
+        write_safetensors(self.path("tokens"), {"tokens": ([2, 20], tokens)})
+        code, _, err = run("logits", "-m", MODEL, "--tokens", self.path("tokens"), "-o",
+                           self.path("out.safetensors"))
+        self.assertEqual(code, 1)
+        self.assertIn("tokens: tokens: shape [2, 20], want [n]", err)
+
     def test_json_report(self):
         self.path("tokens.json").write_text("[5, 6, 7]")
         report = succeed_json("logits", "-m", MODEL, "--tokens", self.path("tokens.json"), "-o",
                               self.path("out.safetensors"))
         self.assertEqual((report["tokens"], report["selection_width"]), (3, 64))
+        for option in (["--top-k-tokens", 50000000], ["--attention", "window:50000000"]):
+            report = succeed_json("logits", "-m", MODEL, "--tokens", self.path("tokens.json"), "-o",
+                                  self.path("out.safetensors"), *option)
+            self.assertEqual(report["selection_width"], 64)
+
+    def test_an_output_that_cannot_be_written_is_refused_before_anything_is_computed(self):
+        self.path("tokens.json").write_text(json.dumps([1] * 100000))
+        os.mkfifo(self.path("pipe"))
+        for out in (self.folder.name, "/dev/null", self.path("pipe"), self.path("no/such/out")):
+            code, _, err = run("logits", "-m", MODEL, "--tokens", self.path("tokens.json"), "-o",
+                               out, "-q", timeout=60)
+            self.assertEqual((code, err.count("\n")), (1, 1), err)
+            self.assertTrue(err.startswith(f"dsa logits: {out}: "), err)
+        self.assertEqual(sorted(os.listdir(self.folder.name)), ["pipe", "tokens.json"])
 
 
 if __name__ == "__main__":

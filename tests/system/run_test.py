@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import unittest
 
-from dsa_program import MODEL, PROGRAM, SANITIZED, run, succeed, succeed_json
+from dsa_program import MODEL, PROGRAM, SANITIZED, model_with, run, succeed, succeed_json
 
 PROMPT = "And it came to pass in those days, that"
 GREEDY = ["run", "-m", MODEL, "--temperature", "0", "-n", "24"]
@@ -61,8 +61,10 @@ class Run(unittest.TestCase):
         short = [succeed(*GREEDY, "-p", "In the beginning", "--attention", mode)
                  for mode in ("dsa", "dense", "window:64")]
         self.assertEqual(len(set(short)), 1)
-        long = [succeed_json(*GREEDY, "-p", long_prompt(), "--attention", mode)["attention"]
-                for mode in ("dsa", "dense", "window:9")]
+        documents = [succeed_json(*GREEDY, "-p", long_prompt(), "--attention", mode)
+                     for mode in ("dsa", "dense", "window:9")]
+        self.assertEqual(len({document["text"] for document in documents}), 3)
+        long = [document["attention"] for document in documents]
         self.assertEqual([a["dsa_active"] for a in long], [True, False, False])
         self.assertEqual(long[0]["attended_tokens"], 64)
         self.assertEqual(long[1]["attended_tokens"], long[1]["context_tokens"])
@@ -85,6 +87,40 @@ class Run(unittest.TestCase):
         stored = json.loads((MODEL / "generation_config.json").read_text())
         self.assertEqual(sampling["temperature"], stored["temperature"])
         self.assertEqual(sampling["top_p"], stored["top_p"])
+
+    def test_bad_values_in_generation_config_are_failures_that_name_the_file(self):
+        for field, value, word in (("top_k", 4294967297, "4294967297, want a whole number"),
+                                   ("top_k", -1, "-1"), ("top_k", [5], "[5]"),
+                                   ("top_k", 1.5, "1.5"), ("top_p", 1.5, "want more than 0"),
+                                   ("temperature", 1e300, "1e+300"), ("temperature", -1, "-1"),
+                                   ("temperature", "hot" * 99, "..."), ("do_sample", 1, "true"),
+                                   ("eos_token_id", 2048, "2047"), ("eos_token_id", [1, -1], "-1"),
+                                   ("eos_token_id", "x\n\u001b[31m", "x\\n")):
+            with self.subTest(field=field, value=value), tempfile.TemporaryDirectory() as folder:
+                model = model_with(folder, generation_config={"do_sample": True, field: value})
+                code, out, err = run("run", "-m", model, "-p", PROMPT, "-n", "1")
+                self.assertEqual((code, out, err.count("\n")), (1, b"", 1), err)
+                self.assertIn(f"generation_config.json: {field}: ", err)
+                self.assertIn(word, err)
+                self.assertNotIn("--help", err)
+
+    def test_end_of_text_tokens_of_generation_config_end_the_text(self):
+        wanted = succeed_json(*GREEDY, "-p", PROMPT)["ids"]
+        for ids in (wanted[3], [2000, wanted[3]]):
+            with tempfile.TemporaryDirectory() as folder:
+                model = model_with(folder, generation_config={"eos_token_id": ids})
+                found = succeed_json("run", "-m", model, "-p", PROMPT, "-n", "24")
+                self.assertEqual(found["ids"], wanted[:wanted.index(wanted[3])])
+                self.assertEqual(found["finish_reason"], "eos")
+
+    def test_a_begin_of_sentence_token_that_is_wanted_but_not_named_is_refused(self):
+        config = json.loads((MODEL / "config.json").read_text())
+        del config["bos_token_id"]
+        with tempfile.TemporaryDirectory() as folder:
+            model = model_with(folder, config=config, tokenizer_config={"add_bos_token": True})
+            code, _, err = run("run", "-m", model, "-p", PROMPT)
+            self.assertEqual((code, err.count("\n")), (1, 1), err)
+            self.assertIn("tokenizer_config.json: add_bos_token: true, want a bos_token_id", err)
 
     def test_text_ends_before_a_stop_string(self):
         whole = succeed_json(*GREEDY, "-p", PROMPT)["text"]
@@ -122,7 +158,7 @@ class Run(unittest.TestCase):
 
     def test_a_context_beyond_the_model_warns(self):
         _, _, err = run("run", "-m", MODEL, "-p", PROMPT, "-n", "1", "--ctx", "2000")
-        self.assertIn("dsa run: warning: --ctx 2,000 is more than the 1,024 tokens", err)
+        self.assertIn("dsa run: warning: a context of 2,000 tokens is more than the 1,024", err)
 
     def test_an_empty_prompt_is_refused(self):
         code, _, err = run(*GREEDY, "-p", "")

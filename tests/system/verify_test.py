@@ -4,7 +4,8 @@ import shutil
 import tempfile
 import unittest
 
-from dsa_program import CONFORMANCE, MODEL, run, runnable_tiers, succeed, succeed_json
+from dsa_program import (CONFORMANCE, IN_FLOAT, MODEL, read_safetensors, run, runnable_tiers,
+                         succeed, succeed_json, write_safetensors)
 
 EXPECTED = MODEL / "expected_fp32.safetensors"
 
@@ -56,6 +57,21 @@ class Verify(unittest.TestCase):
                            model / "expected_fp32.safetensors")
         self.assertEqual(code, 1)
         self.assertRegex(err, r"logits: shape \[128, 320\], want \[128, 2048\]")
+
+    def test_selections_of_other_attention_are_compared_in_their_own_width(self):
+        wanted = read_safetensors(EXPECTED)
+        for mode in ("dense", "window:16"):
+            with self.subTest(mode=mode), tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder) / "expected.safetensors"
+                succeed("logits", "-m", MODEL, "--tokens", EXPECTED, "-o", path, "--attention", mode,
+                        *IN_FLOAT, "-q")
+                write_safetensors(path, {**read_safetensors(path), "tokens": wanted["tokens"]})
+                found = succeed_json("verify", "-m", MODEL, "--expected", path, "--attention", mode)
+                self.assertEqual(found["same_selections"], 6 * 512)
+                code, _, err = run("verify", "-m", MODEL, "--expected", EXPECTED, "--attention",
+                                   mode.replace("16", "17"))
+                self.assertEqual(code, 1)
+                self.assertRegex(err, r"topk\.0: shape \[512, 64\], want \[512, (512|17)\]")
 
     def test_a_model_without_an_expectation_is_a_usage_error(self):
         self.assertEqual(run("verify", "-m", MODEL)[0], 2)
