@@ -24,8 +24,8 @@ struct Inspection {
   std::vector<TensorInfo> tensors;  // sorted by name
   int64_t n_parameters = 0;
   int64_t total_bytes = 0;
-  // A sentence each. No problems: Model::open() would succeed. The first 1,000 are listed, and then
-  // a last entry says that there may be more; `unused` is empty then.
+  // A sentence each. No problems: Model::open() would succeed. The search stops at 1,000 of them;
+  // then a note says so and `unused` is empty.
   std::vector<std::string> problems;  // missing, mis-shaped or refused: tensor, was, wanted
   std::vector<std::string> unused;    // tensors that the forward pass does not read
   std::vector<std::string> notes;     // what is odd, but does not keep the model from running

@@ -51,8 +51,8 @@ void check_weights(const Checkpoint& checkpoint, Inspection* inspection) {
     inspection->problems.push_back(problem.message());
   }
   if (loaded.problems.size() == kMaxProblems) {
-    inspection->problems.push_back(fmt::format("{}: stopped after {} problems, there may be more",
-                                               checkpoint.source_name(), kMaxProblems));
+    inspection->notes.push_back(fmt::format("{}: stopped after {} problems, there may be more",
+                                            checkpoint.source_name(), kMaxProblems));
     return;
   }
   for (const TensorInfo& tensor : inspection->tensors) {

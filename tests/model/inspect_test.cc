@@ -49,8 +49,8 @@ TEST(Inspect, StopsListingProblemsOfAConfigurationThatAsksForMillionsOfTensors) 
   dir.write("model.safetensors", without_bytes({"[0]"}));
   const auto found = inspect_checkpoint(dir.path());
   ASSERT_TRUE(found.ok()) << found.status().message();
-  ASSERT_THAT(found->problems, SizeIs(1001));
-  EXPECT_THAT(found->problems.back(), HasSubstr("stopped after 1000 problems"));
+  EXPECT_THAT(found->problems, SizeIs(1000));
+  EXPECT_THAT(found->notes, ElementsAre(HasSubstr("stopped after 1000 problems")));
   EXPECT_THAT(found->unused, IsEmpty());
   EXPECT_THAT(Model::open(dir.path()).status().message(),
               AllOf(HasSubstr("no tensor \"model.embed_tokens.weight\""), HasSubstr(dir.path())));
@@ -70,7 +70,9 @@ TEST(Inspect, RefusesTensorsWhoseElementsTogetherOverflow) {
 
 TEST(Inspect, NotesAnIndexThatIsNotRead) {
   const TempDir dir;
-  dir.write("config.json", deepseek_config().dump());
+  json config = deepseek_config();
+  config["num_hidden_layers"] = 1;
+  dir.write("config.json", config.dump());
   dir.write("model.safetensors", without_bytes({"[0]"}));
   EXPECT_THAT(inspect_checkpoint(dir.path())->notes, IsEmpty());
   dir.write("model.safetensors.index.json", "{}");
