@@ -74,7 +74,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--block", type=int, default=32, help="tokens of a prefill block")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.2, help="least time of one sample")
+    parser.add_argument("--seconds", type=float, default=0.3, help="least time of one sample")
     parser.add_argument("--program", default="build/release/bin/dsa", help="our program")
     parser.add_argument("--ours", metavar="FILE", help="our results of an earlier run instead")
     parser.add_argument("--work", default="build/peers", help="folder for all that is written")
@@ -117,6 +117,7 @@ def main() -> None:
         options.seconds,
     )
     ours = our_steps(options, settings)
+    load = os.getloadavg()[0]
     workers = [Worker(MODULES[name], settings) for name in options.peers.split(",")]
     steps = [*ours, *(step for worker in workers for step in worker.steps)]
     rounds = measure_rounds(steps, options.rounds)
@@ -126,6 +127,7 @@ def main() -> None:
     machine = {
         "cpu": cpu_name(),
         "threads": options.threads,
+        "load_before": load,
         "peers": [worker.about for worker in workers],
     }
     rows = report.rows(rounds)
@@ -137,7 +139,9 @@ def main() -> None:
     }
     path = pathlib.Path(options.work) / "results.json"
     path.write_text(json.dumps(document, indent=1))
-    print(f"{machine['cpu']}, {options.threads} threads; {'; '.join(machine['peers'])}")
+    print(
+        f"{machine['cpu']}, {options.threads} threads, load before {load:.1f}; {'; '.join(machine['peers'])}"
+    )
     print(f"{options.rounds} rounds; ms per token and layer: median (lowest-highest)\n")
     print(report.table(rows))
     print(f"\nall samples: {path}", file=sys.stderr)

@@ -28,7 +28,7 @@ def check(ok: bool, what: str) -> None:
 
 @llama_cpp.llama_log_callback
 def print_errors(level: int, text: bytes, _: ctypes.c_void_p) -> None:
-    if level >= 4:  # GGML_LOG_LEVEL_ERROR
+    if level == 4:  # GGML_LOG_LEVEL_ERROR
         sys.stderr.buffer.write(text)
 
 

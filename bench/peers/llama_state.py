@@ -1,12 +1,13 @@
 """Enlarges a saved llama.cpp sequence: reaching 131,072 tokens by prefilling takes hours.
 
-What llama_state_seq_get_data() writes for a DSA model, little-endian, twice (latents, then indexer
-keys), without transposed values:
-  u32 streams = 1, u32 cells
-  per cell:  i32 position, u32 sequences = 1, i32 sequence
-  u32 transposed = 0, u32 layers
-  keys of every layer: i32 type, u64 bytes of a row, the rows
-  values of every layer, where the cache has them: the same
+What llama_state_seq_get_data() writes for a DSA model, little-endian:
+  u32 magic, i32 sequence
+  and for the cache of latents, then for that of indexer keys:
+    u32 streams = 1, u32 cells
+    per cell: i32 position, u32 sequences = 1, i32 sequence
+    u32 transposed = 0, u32 layers
+    keys of every layer: i32 type, u64 bytes of a row, the rows
+    values of every layer, where the cache has them: the same
 """
 
 import struct
@@ -58,7 +59,7 @@ def enlarge(small: bytes, cells: int, depth: int, rows: dict[int, Rows]) -> byte
     """The state of a sequence of `depth` tokens with random rows, from that of one of `cells`.
     `rows` makes rows of each cache type. Throws where the layout is another than the above."""
     state = Reader(small)
-    large: list[bytes] = []
+    large = [struct.pack("<Ii", *state.take("Ii"))]
     positions = np.zeros((depth, 3), np.int32)
     positions[:, 0] = np.arange(depth)
     positions[:, 1] = 1
@@ -66,10 +67,11 @@ def enlarge(small: bytes, cells: int, depth: int, rows: dict[int, Rows]) -> byte
         state.expect("II", 1, cells)
         for cell in range(cells):
             state.expect("iIi", cell, 1, 0)
-        transposed, layers = state.take("II")
+        state.expect("I", 0)
+        layers = state.take("I")
         large.append(struct.pack("<II", 1, depth))
         large.append(positions.tobytes())
-        large.append(struct.pack("<II", transposed, layers))
+        large.append(struct.pack("<II", 0, *layers))
         for kind, row_bytes in blocks(state, cells):
             large.append(struct.pack("<iQ", kind, row_bytes))
             large.append(rows[kind](depth, row_bytes).tobytes())
