@@ -77,7 +77,7 @@ class Step:
 
 
 def milliseconds(work: Callable[[], object], least_seconds: float) -> float:
-    """The fastest of as many calls of `work` as fill `least_seconds`, at least one: a peer is not to
+    """The fastest of as many calls of `work` as fill `least_seconds`, at least one: a peer must not
     look slow because something else ran on the machine."""
     times: list[float] = []
     end = time.perf_counter() + least_seconds

@@ -139,9 +139,8 @@ def main() -> None:
     }
     path = pathlib.Path(options.work) / "results.json"
     path.write_text(json.dumps(document, indent=1))
-    print(
-        f"{machine['cpu']}, {options.threads} threads, load before {load:.1f}; {'; '.join(machine['peers'])}"
-    )
+    print(f"{machine['cpu']}, {options.threads} threads, load before {load:.1f}")
+    print("\n".join(machine["peers"]))
     print(f"{options.rounds} rounds; ms per token and layer: median (lowest-highest)\n")
     print(report.table(rows))
     print(f"\nall samples: {path}", file=sys.stderr)

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from common import V32, Key, Sample, Settings, Step, milliseconds
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
-BLOCK_BYTES = 1 << 20  # of scores that a blocked form keeps in cache
+BLOCK_BYTES = 1 << 20  # of scores that the blocked indexer keeps in cache
+BLOCK_ROWS = 2048  # of latents that the blocked attention keeps in cache
 
 Tensor = torch.Tensor
 Form = Callable[[], Tensor]
@@ -37,11 +38,19 @@ def indexer_blocked(q: Tensor, k: Tensor, gates: Tensor) -> Tensor:
     return out
 
 
-# Attention: q [queries, heads, d_row], rows [..., d_row]; the value of a row is its latent part.
+# Attention: q [queries, heads, d_row], rows of a cache [context, d_row]; the value of a row is its
+# latent part. Sparse forms take the rows `selected` [queries, k] for each query.
 
 
 def attend_naive(q: Tensor, rows: Tensor) -> Tensor:
     scores = torch.einsum("qhd,...td->qht", q, rows) * V32.scale
+    weights = torch.softmax(scores, -1, dtype=torch.float32).to(q.dtype)
+    return weights @ rows[..., : V32.d_latent]
+
+
+def sparse_naive(q: Tensor, cache: Tensor, selected: Tensor) -> Tensor:
+    rows = cache[selected]
+    scores = torch.einsum("qhd,qtd->qht", q, rows) * V32.scale
     weights = torch.softmax(scores, -1, dtype=torch.float32).to(q.dtype)
     return weights @ rows[..., : V32.d_latent]
 
@@ -54,18 +63,33 @@ def attend_fused(q: Tensor, rows: Tensor) -> Tensor:
     return out.squeeze(1)[..., : V32.d_latent]
 
 
-def gathered(cache: Tensor, selected: Tensor) -> Tensor:
-    return cache.index_select(0, selected.flatten()).view(*selected.shape, -1)
-
-
-def sparse_naive(q: Tensor, cache: Tensor, selected: Tensor) -> Tensor:
-    scores = torch.einsum("qhd,qtd->qht", q, cache[selected]) * V32.scale
-    weights = torch.softmax(scores, -1, dtype=torch.float32).to(q.dtype)
-    return weights @ cache[selected][..., : V32.d_latent]
-
-
 def sparse_fused(q: Tensor, cache: Tensor, selected: Tensor) -> Tensor:
-    return attend_fused(q, gathered(cache, selected))
+    rows = cache.index_select(0, selected.flatten()).view(*selected.shape, -1)
+    return attend_fused(q, rows)
+
+
+def attend_blocked(q: Tensor, rows: Tensor) -> Tensor:
+    """One query, a block of rows at a time; the blocks' softmaxes are merged at the end."""
+    q = q * V32.scale
+    tops, sums, outs = [], [], []
+    for block in rows.split(BLOCK_ROWS):
+        scores = torch.mm(q, block.T)
+        tops.append(scores.amax(-1, keepdim=True))
+        weights = scores.sub_(tops[-1]).exp_()
+        sums.append(weights.sum(-1, keepdim=True))
+        outs.append(torch.mm(weights, block[:, : V32.d_latent]))
+    top = torch.stack(tops)
+    share = (top - top.amax(0)).exp_()
+    return (share * torch.stack(outs)).sum(0) / (share * torch.stack(sums)).sum(0)
+
+
+def sparse_blocked(q: Tensor, cache: Tensor, selected: Tensor) -> Tensor:
+    """A query at a time: its gathered rows stay in cache."""
+    rows = cache.new_empty(selected.shape[-1], cache.shape[-1])
+    out = q.new_empty(*q.shape[:-1], V32.d_latent)
+    for i, chosen in enumerate(selected):
+        out[i] = attend_blocked(q[i], torch.index_select(cache, 0, chosen, out=rows))
+    return out
 
 
 # Matrices of the layer, [out, in] as in a checkpoint.
@@ -150,15 +174,18 @@ class Case:
         sparse = (self.q, self.cache, self.selected)
         yield "dsa", "attention", "naive", lambda: sparse_naive(*sparse)
         yield "dsa", "attention", "fused", lambda: sparse_fused(*sparse)
+        yield "dsa", "attention", "blocked", lambda: sparse_blocked(*sparse)
         sparse_compiled = compiled(sparse_naive)
         yield "dsa", "attention", "compiled", lambda: sparse_compiled(*sparse)
         if dense:
             yield "dense", "attention", "naive", lambda: attend_naive(self.q, self.cache)
             yield "dense", "attention", "fused", lambda: attend_fused(self.q, self.cache)
+            one = self.q[0]
+            yield "dense", "attention", "blocked", lambda: attend_blocked(one, self.cache)
 
 
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """torch.compile for these shapes alone, forgetting what was compiled for others."""
+    """Compiled for each shape anew, not for any shape."""
     return torch.compile(function, fullgraph=True, dynamic=False)
 
 
