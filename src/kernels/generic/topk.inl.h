@@ -4,7 +4,7 @@
 //   1. The scores form at least 2k interleaved groups. The k-th largest of the groups' maxima
 //      cannot exceed the k-th largest score: it is a lower bound.
 //   2. Scores above the bound are candidates: a few more than k on ordinary data, and never more
-//      than candidate_capacity(). If fewer than k are above, the bound is the threshold.
+//      than scratch_capacity(). If fewer than k are above, the bound is the threshold.
 //   3. Bisection over the keys of floats finds the threshold among the candidates.
 // Values are compared as floats: -0 equals +0, and NaN is never above or equal to anything.
 #pragma once
@@ -200,10 +200,11 @@ inline size_t group_count(size_t n, size_t k) noexcept {
   const size_t groups = ((2 * k + kBitsBlock - 1) / kBitsBlock | 1) * kBitsBlock;
   return n >= 4 * groups ? groups : 0;
 }
-// Scores above the bound lie in at most k groups; find_above() writes up to three more.
-inline size_t candidate_capacity(size_t n, size_t k) noexcept {
-  const size_t groups = group_count(n, k);
-  return groups == 0 ? 0 : k * ((n + groups - 1) / groups) + 3;
+// Room for the groups' maxima or for the candidates: scores above the bound lie in at most k of at
+// least 2k groups, groups are at most n / 4, and find_above() writes up to three more. Grows with n
+// and with k, so that scratch for the largest selection serves every other.
+inline size_t scratch_capacity(size_t n, size_t k) noexcept {
+  return n / 2 + (k < n ? k : n) + 3;
 }
 
 // maxima[g] = the largest of x[g], x[g + groups], ...; NaN aside.
@@ -254,8 +255,8 @@ inline size_t select_directly(const float* x, size_t n, size_t k, int32_t* out) 
 }
 
 struct TopKScratch {
-  float* maxima;        // [groups], then the candidates' scores
-  int32_t* candidates;  // [candidate_capacity] indices
+  float* maxima;        // [scratch_capacity] of groups, then of candidates
+  int32_t* candidates;  // [scratch_capacity] indices
 };
 
 inline size_t select_in_groups(
@@ -275,14 +276,8 @@ inline size_t select_in_groups(
   return count;
 }
 
-// Maxima and candidates' scores share a region.
-inline size_t value_capacity(size_t n, size_t k) noexcept {
-  const size_t groups = group_count(n, k);
-  return groups < candidate_capacity(n, k) ? candidate_capacity(n, k) : groups;
-}
-
 size_t top_k_scratch_bytes(size_t n, size_t k) noexcept {
-  return sizeof(float) * value_capacity(n, k) + sizeof(int32_t) * candidate_capacity(n, k);
+  return (sizeof(float) + sizeof(int32_t)) * scratch_capacity(n, k);
 }
 
 size_t top_k(const float* scores, size_t n, size_t k, int32_t* out, void* scratch) noexcept {
@@ -294,7 +289,7 @@ size_t top_k(const float* scores, size_t n, size_t k, int32_t* out, void* scratc
   if (k == 0) return 0;
   if (group_count(n, k) == 0) return select_directly(scores, n, k, out);
   float* values = static_cast<float*>(scratch);
-  void* candidates = values + value_capacity(n, k);
+  void* candidates = values + scratch_capacity(n, k);
   return select_in_groups(scores, n, k, out, {values, static_cast<int32_t*>(candidates)});
 }
 
