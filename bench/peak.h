@@ -16,6 +16,7 @@ namespace dsa::bench {
 struct Peak {
   double f32_flops = 0;   // multiply-adds in the tier's widest registers, 2 flops a lane
   double bf16_flops = 0;  // avx512: vdpbf16ps; else f32_flops
+  double int8_ops = 0;    // avx512: vpdpbusd, 2 a product; else 0
   double read_bytes = 0;  // per second, streamed from memory
 };
 
@@ -59,6 +60,9 @@ __attribute__((target("avx512f"))) inline void fma_loop_avx512() {
 __attribute__((target("avx512f"))) inline void bf16_loop_avx512() {
   DSA_PEAK_LOOP("vdpbf16ps", __m512, _mm512_setzero_ps())
 }
+__attribute__((target("avx512f,avx512vnni"))) inline void int8_loop_avx512() {
+  DSA_PEAK_LOOP("vpdpbusd", __m512i, _mm512_setzero_si512())
+}
 // Baseline code has no fused operation: multiplications and additions in equal numbers.
 inline void multiply_and_add_loop() {
   float factor = 0, a0 = 0, a1 = 0, a2 = 0, a3 = 0, a4 = 0, a5 = 0;
@@ -95,6 +99,7 @@ inline Peak measure_peak(std::string_view tier) {
   if (tier == "avx512") {
     peak.f32_flops = flops(&fma_loop_avx512, 16);
     peak.bf16_flops = flops(&bf16_loop_avx512, 32);
+    peak.int8_ops = flops(&int8_loop_avx512, 64);
   } else {
     peak.f32_flops = tier == "avx2" ? flops(&fma_loop_avx2, 8) : flops(&multiply_and_add_loop, 0.5);
     peak.bf16_flops = peak.f32_flops;

@@ -5,12 +5,12 @@
 
 #include "common/math.h"
 #include "formats/limits.h"
+#include "ops/indexer_parts.h"
+#include "ops/indexer_prune.h"
 
 namespace dsa {
 
 namespace {
-
-constexpr size_t kKeysPerItem = 2048;  // keys scored by one work item
 
 // Rounds one head to e4m3 in place: the codes' values stay, the scale is returned.
 float round_to_e4m3(const kernels::VectorKernels& kernels, float* q, size_t dim) {
@@ -20,7 +20,8 @@ float round_to_e4m3(const kernels::VectorKernels& kernels, float* q, size_t dim)
   return scale;
 }
 
-// Positions [0, keep_first) and the last keep_recent of n, and the best of those between.
+}  // namespace
+
 size_t select_row(const OpContext& context,
                   const float* scores,
                   size_t n,
@@ -43,8 +44,6 @@ size_t select_row(const OpContext& context,
   return rule.top_k;
 }
 
-}  // namespace
-
 void IndexerScratch::plan(const OpContext& context,
                           const IndexerDims& dims,
                           size_t max_queries,
@@ -57,10 +56,30 @@ void IndexerScratch::plan(const OpContext& context,
       std::clamp<size_t>(kMaxScoreBytes / (max_context * sizeof(float)), 1, max_queries);
   n_scores = tile_queries * max_context;
   top_k_bytes = round_up<size_t>(kernels.top_k_scratch_bytes(max_context, max_k), 64);
+  plan_pruning(kernels, dims, max_queries, max_context, context.pool->n_threads(), plan);
   plan->add(&packed, max_queries * packed_bytes);
   plan->add(&packed_rows, max_queries);
   plan->add(&scores, n_scores);
   plan->add(&top_k, top_k_bytes * static_cast<size_t>(context.pool->n_threads()));
+}
+
+void IndexerScratch::plan_pruning(const kernels::IndexerKernels& kernels,
+                                  const IndexerDims& dims,
+                                  size_t max_queries,
+                                  size_t max_context,
+                                  int n_threads,
+                                  ScratchPlan* plan) {
+  estimate_bytes = 0;
+  if (kernels.estimate == nullptr || dims.layout.format != CacheFormat::kFp8) return;
+  estimate_bytes = kernels.estimate->packed_bytes(dims.n_heads, dims.dim);
+  if (estimate_bytes == 0) return;
+  worker_candidates = max_context / kCandidateShare;
+  plan->add(&packed_estimates, max_queries * estimate_bytes);
+  plan->add(&gains, max_queries);
+  plan->add(&reach, max_context);
+  plan->add(&candidates, n_scores / kCandidateShare);
+  plan->add(&n_candidates, max_queries);
+  plan->add(&candidate_scores, worker_candidates * static_cast<size_t>(n_threads));
 }
 
 void pack_queries(const OpContext& context,
@@ -92,23 +111,67 @@ void score_keys(const OpContext& context,
                 size_t n_keys,
                 float* out,
                 size_t ld_out) {
-  const auto n_items = static_cast<int64_t>(ceil_div(n_keys, kKeysPerItem));
-  context.pool->parallel_for(n_items, [&](int64_t item, int) {
-    kernels::IndexScoresArgs args;
-    args.queries = packed;
-    args.n_queries = n_queries;
-    args.n_heads = dims.n_heads;
-    args.layout = dims.layout;
-    args.base = base;
-    args.page_stride = dims.layout.page_bytes();
-    args.pages = pages;
-    args.first = static_cast<size_t>(item) * kKeysPerItem;
-    args.last = std::min(args.first + kKeysPerItem, n_keys);
-    args.out = out + args.first;
-    args.ld_out = ld_out;
-    context.kernels->indexer->scores(args);
+  for_each_key_range(
+      context, dims, packed, n_queries, {base, pages, n_keys}, out, ld_out,
+      [&](const kernels::IndexScoresArgs& args) { context.kernels->indexer->scores(args); });
+}
+
+namespace {
+
+// After pack_queries(): from the rounded queries.
+void pack_estimates(const OpContext& context,
+                    const IndexerDims& dims,
+                    const IndexerQueries& queries,
+                    const IndexerScratch& scratch) {
+  const kernels::IndexEstimateKernels& kernels = *context.kernels->indexer->estimate;
+  context.pool->parallel_for(static_cast<int64_t>(queries.n_queries), [&](int64_t item, int) {
+    const auto i = static_cast<size_t>(item);
+    scratch.gains[i] =
+        kernels.pack(queries.q + i * dims.n_heads * dims.dim, queries.weights + i * dims.n_heads,
+                     dims.n_heads, dims.dim, scratch.packed_estimates + i * scratch.estimate_bytes);
   });
 }
+
+void select_scored(const OpContext& context,
+                   const IndexerDims& dims,
+                   const IndexCacheView& cache,
+                   const SelectionRule& rule,
+                   const QueryTile& tile,
+                   const SelectionLists& lists,
+                   IndexerScratch* scratch) {
+  context.enter(Part::kIndexer);
+  for (size_t i = 0; i < tile.count; ++i)
+    scratch->packed_rows[i] = scratch->packed + (tile.first + i) * scratch->packed_bytes;
+  score_keys(context, dims, scratch->packed_rows, tile.count, cache.base, cache.pages.data(),
+             tile.n_keys, scratch->scores, tile.n_keys);
+  context.enter(Part::kSelection);
+  context.pool->parallel_for(static_cast<int64_t>(tile.count), [&](int64_t item, int worker) {
+    const auto i = static_cast<size_t>(item);
+    const size_t query = tile.first + i;
+    const size_t n = select_row(
+        context, scratch->scores + i * tile.n_keys, tile.queries->first_position + query + 1, rule,
+        lists.positions + query * lists.stride,
+        scratch->top_k + static_cast<size_t>(worker) * scratch->top_k_bytes);
+    lists.counts[query] = static_cast<int32_t>(n);
+  });
+}
+
+void copy_scores(const OpContext& context,
+                 const QueryTile& tile,
+                 const SelectionLists& lists,
+                 const float* scores,
+                 float* out) {
+  context.pool->parallel_for(static_cast<int64_t>(tile.count), [&](int64_t item, int) {
+    const auto i = static_cast<size_t>(item);
+    const size_t query = tile.first + i;
+    const float* row = scores + i * tile.n_keys;
+    const int32_t* positions = lists.positions + query * lists.stride;
+    std::transform(positions, positions + lists.counts[query], out + query * lists.stride,
+                   [row](int32_t position) { return row[position]; });
+  });
+}
+
+}  // namespace
 
 void index_and_select(const OpContext& context,
                       const IndexerDims& dims,
@@ -120,29 +183,18 @@ void index_and_select(const OpContext& context,
                       float* scores_out) {
   pack_queries(context, dims, queries, scratch->packed, scratch->packed_bytes);
   const size_t context_length = queries.first_position + queries.n_queries;
-  const size_t tile = std::max<size_t>(scratch->n_scores / context_length, 1);
-  for (size_t first = 0; first < queries.n_queries; first += tile) {
-    context.enter(Part::kIndexer);
-    const size_t count = std::min(tile, queries.n_queries - first);
-    const size_t n_keys = queries.first_position + first + count;
-    for (size_t i = 0; i < count; ++i) {
-      scratch->packed_rows[i] = scratch->packed + (first + i) * scratch->packed_bytes;
+  const bool pruned = pruning_pays(*scratch, rule, queries.first_position + 1);
+  if (pruned) pack_estimates(context, dims, queries, *scratch);
+  const size_t longest = std::max<size_t>(scratch->n_scores / context_length, 1);
+  for (size_t first = 0; first < queries.n_queries; first += longest) {
+    const size_t count = std::min(longest, queries.n_queries - first);
+    const QueryTile tile = {&queries, first, count, queries.first_position + first + count};
+    if (pruned) {
+      select_pruned(context, dims, cache, rule, tile, lists, scratch);
+    } else {
+      select_scored(context, dims, cache, rule, tile, lists, scratch);
     }
-    score_keys(context, dims, scratch->packed_rows, count, cache.base, cache.pages.data(), n_keys,
-               scratch->scores, n_keys);
-    context.enter(Part::kSelection);
-    context.pool->parallel_for(static_cast<int64_t>(count), [&](int64_t item, int worker) {
-      const auto i = static_cast<size_t>(item);
-      const float* scores = scratch->scores + i * n_keys;
-      int32_t* out = lists.positions + (first + i) * lists.stride;
-      const size_t n =
-          select_row(context, scores, queries.first_position + first + i + 1, rule, out,
-                     scratch->top_k + static_cast<size_t>(worker) * scratch->top_k_bytes);
-      lists.counts[first + i] = static_cast<int32_t>(n);
-      if (scores_out == nullptr) return;
-      float* row = scores_out + (first + i) * lists.stride;
-      std::transform(out, out + n, row, [scores](int32_t position) { return scores[position]; });
-    });
+    if (scores_out != nullptr) copy_scores(context, tile, lists, scratch->scores, scores_out);
   }
 }
 

@@ -14,6 +14,11 @@ namespace dsa {
 
 inline constexpr size_t kMaxScoreBytes = size_t{32} << 20;
 
+// Keys are pruned in contexts at least this many times the budget, and scored in full where more
+// than one in kCandidateShare is within reach of the threshold.
+inline constexpr size_t kPruneContext = 8;
+inline constexpr size_t kCandidateShare = 4;
+
 // The lists of rows that queries attend to.
 //   positions [n_queries, stride], ascending; counts [n_queries].
 struct SelectionLists {
@@ -38,12 +43,30 @@ struct IndexerScratch {
   size_t top_k_bytes = 0;
   size_t packed_bytes = 0;
 
+  // For pruning (ops/indexer_prune.h); estimate_bytes is 0 where there is none.
+  uint8_t* packed_estimates = nullptr;  // [max_queries]
+  size_t estimate_bytes = 0;
+  float* gains = nullptr;             // [max_queries]
+  float* reach = nullptr;             // [context]
+  int32_t* candidates = nullptr;      // [tile queries, context / kCandidateShare]
+  size_t* n_candidates = nullptr;     // [max_queries]
+  float* candidate_scores = nullptr;  // [threads, worker_candidates]
+  size_t worker_candidates = 0;
+
   void plan(const OpContext& context,
             const IndexerDims& dims,
             size_t max_queries,
             size_t max_context,
             size_t max_k,
             ScratchPlan* plan);
+
+ private:
+  void plan_pruning(const kernels::IndexerKernels& kernels,
+                    const IndexerDims& dims,
+                    size_t max_queries,
+                    size_t max_context,
+                    int n_threads,
+                    ScratchPlan* plan);
 };
 
 struct IndexerQueries {

@@ -1,21 +1,12 @@
 #include "kernels/avx512/tile.h"
 #define DSA_TIER avx512
+#include "kernels/avx512/fp8_pair_keys.h"
 #include "kernels/generic/indexer_entries.inl.h"
 #include "kernels/generic/indexer_f32_keys.inl.h"
 #include "kernels/generic/topk.inl.h"
 
 namespace dsa::kernels::avx512 {
 namespace {
-
-struct Fp8PairKeys {
-  using Dot = Bf16Dot;
-  using PackDot = PackBf16;
-  static constexpr bool kConverts = true;
-  static constexpr bool kScaled = true;
-  static void convert(const uint8_t* bytes, size_t n, float* units) noexcept {
-    convert_e4m3(bytes, n, units);
-  }
-};
 
 struct Bf16PairKeys {
   using Dot = Bf16Dot;
@@ -32,7 +23,9 @@ struct AsPairs {
 
 }  // namespace
 
+extern const IndexEstimateKernels kIndexEstimateKernels;
 extern const IndexerKernels kIndexerKernels;
-constinit const IndexerKernels kIndexerKernels = {packed_query_bytes<AsPairs>, pack_query<AsPairs>,
-                                                  scores<AsPairs>, top_k_scratch_bytes, top_k};
+constinit const IndexerKernels kIndexerKernels = {
+    packed_query_bytes<AsPairs>, pack_query<AsPairs>, scores<AsPairs>, top_k_scratch_bytes, top_k,
+    &kIndexEstimateKernels};
 }  // namespace dsa::kernels::avx512
