@@ -9,9 +9,12 @@ namespace dsa::kernels::avx512 {
 namespace {
 
 struct Bf16PairKeys {
-  using Dot = Bf16Dot;
+  using Dot = KeyDot;
   using PackDot = PackBf16;
   static constexpr bool kConverts = false;
+  static constexpr bool kBeside = false;
+  static constexpr size_t kExtraUnits = 0;
+  static constexpr size_t kRunKeys = 16;
   static constexpr bool kScaled = false;
 };
 

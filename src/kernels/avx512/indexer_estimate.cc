@@ -7,7 +7,7 @@
 #include "kernels/avx512/fp8_pair_keys.h"
 #include "kernels/avx512/int8_keys.h"
 #define DSA_TIER avx512
-#include "kernels/generic/indexer_list.inl.h"
+#include "kernels/generic/indexer_scores.inl.h"
 
 namespace dsa::kernels::avx512 {
 namespace {
@@ -76,14 +76,16 @@ float pack_estimate(
   return estimate_gain(split);
 }
 
-// partial[i][lane] += sum over the group's vectors of factor * relu(dot) for keys i.
-template <size_t kKeys, size_t kVectors>
+// partial[i][lane] = (or += where `adds`) sum over the group's vectors of factor * relu(dot) for
+// keys i.
+template <size_t kKeys, size_t kVectors, class Ahead>
 void estimate_tile(const BroadcastRows& keys,
                    const float* group,
                    size_t n_units,
                    const float* factors,
                    const float* offsets,
-                   Prefetch& ahead,
+                   bool adds,
+                   Ahead& ahead,
                    float* partial) noexcept {
   F32 acc[kKeys][kVectors];
   DSA_UNROLL
@@ -95,7 +97,7 @@ void estimate_tile(const BroadcastRows& keys,
   dot_tile<Int8Dot>(keys, group, kVectors * kLanes, n_units, ahead, acc);
   DSA_UNROLL
   for (size_t i = 0; i < kKeys; ++i) {
-    F32 sum = load(partial + i * kLanes);
+    F32 sum = adds ? load(partial + i * kLanes) : zero();
     DSA_UNROLL
     for (size_t j = 0; j < kVectors; ++j) {
       const F32 dot = {_mm512_cvtepi32_ps(_mm512_castps_si512(acc[i][j].v))};
@@ -105,13 +107,14 @@ void estimate_tile(const BroadcastRows& keys,
   }
 }
 
-// partial: [n keys][kLanes], zeros on entry.
+// partial: [n keys][kLanes].
+template <class Ahead>
 void estimate_run(const BroadcastRows& keys,
                   size_t n_keys,
                   const float* packed,
                   size_t n_heads,
                   size_t n_units,
-                  Prefetch& ahead,
+                  Ahead& ahead,
                   float* partial) noexcept {
   const size_t n_lanes = weight_floats(n_heads);
   const float* offsets = packed + n_lanes;
@@ -123,46 +126,41 @@ void estimate_run(const BroadcastRows& keys,
       const BroadcastRows tile = {keys.data + key * keys.row_bytes, keys.row_bytes,
                                   keys.step_bytes};
       estimate_tile<decltype(count)::value, kVectors>(tile, groups + head * n_units, n_units,
-                                                      packed + head, offsets + head, ahead,
-                                                      partial + key * kLanes);
+                                                      packed + head, offsets + head, head != 0,
+                                                      ahead, partial + key * kLanes);
     });
   });
 }
 
 // reach = |scale| * sqrt(squares), and the smallest normal number on top of it: that covers results
 // too small for f32's relative precision.
-void finish_reach(const float* squares, const float* scales, size_t n, float* reach) noexcept {
-  for_each_vector(n, [=](size_t i, auto part) {
+void finish_reach(const float* squares, const KeyRun<Int8Keys>& run, float* reach) noexcept {
+  for_each_vector(run.n, [&](size_t i, auto part) {
     const F32 sum = mul(sum_rows(squares + i * kLanes), set(1.0F / kSquareUnits));
     const F32 norm = {_mm512_sqrt_ps(sum.v)};
-    const F32 scale = {_mm512_abs_ps(load(scales + i, part).v)};
+    const F32 scale = {_mm512_abs_ps(load(run.scales + i, part).v)};
     store(reach + i, fma(scale, norm, set(__FLT_MIN__)), part);
   });
 }
 
 void estimates(const IndexScoresArgs& args, float* reach) noexcept {
   const size_t dim = args.layout.dim;
-  const size_t n_units = dim / Int8Dot::kPerUnit;
-  alignas(64) uint8_t keys[kRunKeys * kMaxEstimateDim];
-  alignas(64) float partial[kRunKeys * kLanes];
-  alignas(64) float scales[kRunKeys];
-  KeyRun run = run_at(args, args.first, kRunKeys);
-  for (float* out = args.out; run.n != 0;) {
-    convert_to_int8(run.keys, run.n, dim, keys, partial);
-    __builtin_memcpy(scales, run.scales, sizeof(float) * run.n);
-    const size_t done = static_cast<size_t>(out - args.out);
-    finish_reach(partial, scales, run.n, reach + done);
-    const KeyRun next = run_at(args, args.first + done + run.n, kRunKeys);
-    Prefetch ahead = {&next.keys, next.n == 0 ? size_t{0} : 1, next.n * dim};
-    for (size_t q = 0; q < args.n_queries; ++q) {
-      __builtin_memset(partial, 0, sizeof(partial));
-      estimate_run({keys, dim, sizeof(float)}, run.n, static_cast<const float*>(args.queries[q]),
-                   args.n_heads, n_units, ahead, partial);
-      finish_scores(partial, scales, run.n, out + q * args.ld_out);
-    }
-    out += run.n;
-    run = next;
-  }
+  alignas(64) float partial[Int8Keys::kRunKeys * kLanes];
+  for_each_run<Int8Keys>(args, RangeOfKeys{args},
+                         [&](const BroadcastRows& keys, const float* squares,
+                             const KeyRun<Int8Keys>& run, size_t done, NextRun<Int8Keys>& next) {
+                           finish_reach(squares, run, reach + done);
+                           for (size_t q = 0; q < args.n_queries; ++q) {
+                             estimate_run(keys, run.n, static_cast<const float*>(args.queries[q]),
+                                          args.n_heads, dim / Int8Dot::kPerUnit, next, partial);
+                             finish_scores(partial, run.scales, run.n,
+                                           args.out + q * args.ld_out + done);
+                           }
+                         });
+}
+
+void scores_at(const IndexScoresArgs& args, const int32_t* positions, size_t n) noexcept {
+  score_keys<Fp8PairKeys>(args, ListOfKeys{args, positions, n});
 }
 
 // NaN is within reach of everything.
@@ -193,6 +191,6 @@ size_t within_reach(const float* estimates,
 }  // namespace
 
 extern const IndexEstimateKernels kIndexEstimateKernels;
-constinit const IndexEstimateKernels kIndexEstimateKernels = {
-    estimate_bytes, pack_estimate, estimates, within_reach, score_list<Fp8PairKeys>};
+constinit const IndexEstimateKernels kIndexEstimateKernels = {estimate_bytes, pack_estimate,
+                                                              estimates, within_reach, scores_at};
 }  // namespace dsa::kernels::avx512

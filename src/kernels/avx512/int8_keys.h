@@ -5,6 +5,8 @@
 #pragma once
 
 #include "kernels/avx512/tile.h"
+#define DSA_TIER avx512
+#include "kernels/generic/dot_tile.inl.h"
 
 namespace dsa::kernels::avx512 {
 namespace {
@@ -58,7 +60,12 @@ struct Int8Dot {
     __builtin_memcpy(&quad, unit, sizeof(quad));
     return {_mm512_set1_epi32(quad)};
   }
-  static Operand load(const float* units) { return {_mm512_loadu_si512(units)}; }
+  // Held in a register: g++ would load it again for every key.
+  static Operand load(const float* units) {
+    Operand query = {_mm512_loadu_si512(units)};
+    asm("" : "+v"(query.v));
+    return query;
+  }
   // As assembly: with the intrinsic g++ 12 moves sums between registers and memory.
   static F32 multiply_add(Operand key, Operand query, F32 sum) {
     asm("vpdpbusd %2, %1, %0" : "+v"(sum.v) : "v"(key.v), "v"(query.v));
@@ -80,29 +87,37 @@ struct PackInt8 {
   }
 };
 
-// Codes of n keys of `dim` bytes, dim a multiple of 64: keys [n, dim], and in row i of
-// `squares` [n, kLanes] numbers whose sum is that of the key's table entries.
-inline void convert_to_int8(
-    const uint8_t* codes, size_t n, size_t dim, uint8_t* keys, float* squares) noexcept {
-  const __m512i key0 = _mm512_load_si512(kInt8Tables.key);
-  const __m512i key1 = _mm512_load_si512(kInt8Tables.key + 64);
-  const __m512i square0 = _mm512_load_si512(kInt8Tables.square);
-  const __m512i square1 = _mm512_load_si512(kInt8Tables.square + 64);
-  const __m512i ones = _mm512_set1_epi8(1);
-  for (size_t i = 0; i < n; ++i) {
+// extra: kLanes numbers whose sum is that of the key's squares in the table.
+struct Int8Keys {
+  using Dot = Int8Dot;
+  static constexpr bool kConverts = true;
+  static constexpr bool kBeside = true;
+  static constexpr bool kScaled = true;
+  static constexpr size_t kExtraUnits = kLanes;
+  static constexpr size_t kRunKeys = 32;
+
+  // dim: a multiple of 64.
+  DSA_INLINE static void convert(const uint8_t* codes,
+                                 size_t dim,
+                                 float* units,
+                                 float* extra) noexcept {
+    const __m512i key0 = _mm512_load_si512(kInt8Tables.key);
+    const __m512i key1 = _mm512_load_si512(kInt8Tables.key + 64);
+    const __m512i square0 = _mm512_load_si512(kInt8Tables.square);
+    const __m512i square1 = _mm512_load_si512(kInt8Tables.square + 64);
     __m512i sum = _mm512_setzero_si512();
     for (size_t d = 0; d < dim; d += 64) {
-      const __m512i code = _mm512_loadu_si512(codes + i * dim + d);
+      const __m512i code = _mm512_loadu_si512(codes + d);
       const __m512i key = _mm512_permutex2var_epi8(key0, code, key1);  // ignores the sign bit
       const __m512i negated =
           _mm512_mask_sub_epi8(key, _mm512_movepi8_mask(code), _mm512_setzero_si512(), key);
-      _mm512_store_si512(keys + i * dim + d, negated);
+      _mm512_store_si512(units + d / 4, negated);
       const __m512i square = _mm512_permutex2var_epi8(square0, code, square1);
-      sum = _mm512_dpbusd_epi32(sum, square, ones);
+      sum = _mm512_dpbusd_epi32(sum, square, _mm512_set1_epi8(1));
     }
-    _mm512_store_ps(squares + i * kLanes, _mm512_cvtepi32_ps(sum));
+    _mm512_store_ps(extra, _mm512_cvtepi32_ps(sum));
   }
-}
+};
 
 }  // namespace
 }  // namespace dsa::kernels::avx512

@@ -23,14 +23,20 @@ struct F32Keys {
   using Dot = F32Dot;
   using PackDot = PackF32;
   static constexpr bool kConverts = false;
+  static constexpr bool kBeside = false;
+  static constexpr size_t kExtraUnits = 0;
+  static constexpr size_t kRunKeys = 16;
   static constexpr bool kScaled = false;
 };
 struct Bf16Keys {
   using Dot = F32Dot;
   using PackDot = PackRounded;
   static constexpr bool kConverts = true;
+  static constexpr bool kBeside = false;
+  static constexpr size_t kExtraUnits = 0;
+  static constexpr size_t kRunKeys = 16;
   static constexpr bool kScaled = false;
-  static void convert(const uint8_t* bytes, size_t n, float* units) noexcept {
+  static void convert(const uint8_t* bytes, size_t n, float* units, float*) noexcept {
     widen_bf16(bytes, n, units);
   }
 };
@@ -38,8 +44,11 @@ struct Fp8Keys {
   using Dot = F32Dot;
   using PackDot = PackRounded;
   static constexpr bool kConverts = true;
+  static constexpr bool kBeside = false;
+  static constexpr size_t kExtraUnits = 0;
+  static constexpr size_t kRunKeys = 16;
   static constexpr bool kScaled = true;
-  static void convert(const uint8_t* bytes, size_t n, float* units) noexcept {
+  static void convert(const uint8_t* bytes, size_t n, float* units, float*) noexcept {
     widen_e4m3(bytes, n, 1.0F, units);
   }
 };
