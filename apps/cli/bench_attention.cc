@@ -57,6 +57,7 @@ nlohmann::ordered_json to_json(const std::string& shape, const LayerMeasure& mea
           {"attention", mode_name(measure.attention)},
           {"step_tokens", measure.step_tokens},
           {"sparse", measure.sparse},
+          {"int8_first", measure.int8_first},
           {"ms_per_token", measure.ms_per_token.median},
           {"ms_per_token_p10", measure.ms_per_token.low},
           {"ms_per_token_p90", measure.ms_per_token.high},

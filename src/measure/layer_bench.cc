@@ -194,8 +194,10 @@ Result<LayerMeasure> LayerBench::measure(BenchPhase phase,
   measure.step_tokens =
       phase == BenchPhase::kDecode ? 1 : std::min(impl.options.prefill_tokens, context);
   measure.sparse = attention == AttentionMode::kDsa && context > impl.shape.indexer.top_k;
-  const LayerStep step = {&impl.shape, impl.options,        attention,
-                          context,     measure.step_tokens, measure.sparse};
+  measure.int8_first =
+      measure.sparse && block->attention.scores_in_int8_first(context - measure.step_tokens);
+  const LayerStep step = {&impl.shape,         impl.options,   attention,         context,
+                          measure.step_tokens, measure.sparse, measure.int8_first};
   measure.parts = layer_cost(step, limits);
 
   HiddenStates states(static_cast<size_t>(impl.shape.hidden_size));

@@ -13,6 +13,7 @@ struct LayerStep {
   int64_t context = 0;  // of the last query
   int64_t n_tokens = 0;
   bool sparse = false;
+  bool int8_first = false;  // most keys are scored in int8 alone
 };
 
 // Per token of the step: names, flops, bytes and limits; ms stays 0.

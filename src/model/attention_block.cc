@@ -7,6 +7,7 @@
 #include "cache/sequence.h"
 #include "model/rope_table.h"
 #include "ops/cache_view.h"
+#include "ops/indexer_prune.h"
 
 namespace dsa {
 
@@ -101,6 +102,10 @@ void AttentionBlock::plan(ScratchPlan* plan) {
   }
   mla_scratch_.plan(context_, mla_, pool_->latent_layout(), bf16_, rows, max_context, budget, plan);
   plan->add(&all_positions_, max_context);
+}
+
+bool AttentionBlock::scores_in_int8_first(int64_t first_position) const {
+  return pruning_pays(indexer_scratch_, rule_, as_size(first_position + 1));
 }
 
 void AttentionBlock::begin(std::span<const ForwardStep> steps) {

@@ -58,8 +58,8 @@ class AttentionBlock {
            const RowBuffer& normed);
 
   size_t n_rows() const { return n_rows_; }  // tokens of the batch
-  const MlaDims& mla() const { return mla_; }
-  const IndexerDims& indexer() const { return indexer_; }
+  // Of a step that begins at first_position, where it selects at all.
+  bool scores_in_int8_first(int64_t first_position) const;
 
  private:
   void project_down(const LayerWeights& layer, bool indexed, const RowBuffer& normed);
