@@ -14,10 +14,12 @@ namespace dsa {
 
 inline constexpr size_t kMaxScoreBytes = size_t{32} << 20;
 
-// Keys are pruned in contexts at least this many times the budget, and scored in full where more
-// than one in kCandidateShare is within reach of the threshold.
-inline constexpr size_t kPruneContext = 8;
+// Keys are scored in full where more than one in kCandidateShare is within reach of the threshold,
+// and in contexts where the int8 pass would save too little.
 inline constexpr size_t kCandidateShare = 4;
+inline constexpr size_t prune_context(size_t top_k) {
+  return 8 * (top_k + 64);
+}
 
 // The lists of rows that queries attend to.
 //   positions [n_queries, stride], ascending; counts [n_queries].

@@ -151,10 +151,13 @@ class TilePruner {
   }
 
   void score_candidates(size_t i, size_t first, size_t last) {
+    const int32_t* begin = candidates(i) + first;
+    const int32_t* end = candidates(i) + last;
+    const int32_t* scored = std::lower_bound(chosen(i), chosen(i) + budget_, *begin);
     int32_t unscored[kListPerItem];
-    const int32_t* end = std::set_difference(candidates(i) + first, candidates(i) + last, chosen(i),
-                                             chosen(i) + budget_, unscored);
-    score_positions(i, unscored, static_cast<size_t>(end - unscored));
+    const int32_t* unscored_end =
+        std::set_difference(begin, end, scored, chosen(i) + budget_, unscored);
+    score_positions(i, unscored, static_cast<size_t>(unscored_end - unscored));
   }
 
   void score_all(size_t i) {
@@ -190,7 +193,7 @@ class TilePruner {
 
 bool pruning_pays(const IndexerScratch& scratch, const SelectionRule& rule, size_t n_keys) {
   const size_t budget = rule.top_k - rule.keep_first - rule.keep_recent;
-  return scratch.estimate_bytes != 0 && budget != 0 && n_keys >= kPruneContext * rule.top_k;
+  return scratch.estimate_bytes != 0 && budget != 0 && n_keys >= prune_context(rule.top_k);
 }
 
 void select_pruned(const OpContext& context,

@@ -222,8 +222,8 @@ TEST_F(Pruning, SelectsTheSameForWeightsTooSmallOrTooLargeForTheBound) {
 TEST_F(Pruning, IsLeftOutInShortContexts) {
   IndexerScratch scratch;
   scratch.estimate_bytes = 64;
-  EXPECT_FALSE(pruning_pays(scratch, {kTopK, 0, 0}, kPruneContext * kTopK - 1));
-  EXPECT_TRUE(pruning_pays(scratch, {kTopK, 0, 0}, kPruneContext * kTopK));
+  EXPECT_FALSE(pruning_pays(scratch, {kTopK, 0, 0}, prune_context(kTopK) - 1));
+  EXPECT_TRUE(pruning_pays(scratch, {kTopK, 0, 0}, prune_context(kTopK)));
   EXPECT_FALSE(pruning_pays(scratch, {kTopK, kTopK, 0}, kContext));
 }
 

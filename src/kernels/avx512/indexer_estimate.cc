@@ -163,7 +163,18 @@ void scores_at(const IndexScoresArgs& args, const int32_t* positions, size_t n) 
   score_keys<Fp8PairKeys>(args, ListOfKeys{args, positions, n});
 }
 
-// NaN is within reach of everything.
+// Bits of the first n <= 64 that are not below; NaN is not.
+DSA_INLINE uint64_t
+bits_within(const float* estimates, const float* reach, F32 gain, F32 least, size_t n) noexcept {
+  uint64_t bits = 0;
+  for_each_vector(n, [&](size_t i, auto part) {
+    const F32 farthest = fma(gain, load(reach + i, part), load(estimates + i, part));
+    const uint64_t near = _mm512_cmp_ps_mask(farthest.v, least.v, _CMP_NLT_UQ);
+    bits |= near << i;
+  });
+  return n < 64 ? bits & ((1ULL << n) - 1) : bits;
+}
+
 size_t within_reach(const float* estimates,
                     const float* reach,
                     float gain,
@@ -171,18 +182,12 @@ size_t within_reach(const float* estimates,
                     size_t n,
                     int32_t* out,
                     size_t capacity) noexcept {
-  constexpr size_t kBlock = 64;
+  constexpr size_t kBlock = 64;  // append_indices() may write that many past the last
   size_t n_out = 0;
   for (size_t i = 0; i < n; i += kBlock) {
     if (n_out + 2 * kBlock > capacity) return capacity;
-    uint64_t bits = 0;
-    for (size_t at = i; at < n && at < i + kBlock; at += kLanes) {
-      const size_t count = n - at < kLanes ? n - at : kLanes;
-      const F32 farthest =
-          fma(set(gain), load_first(reach + at, count), load_first(estimates + at, count));
-      const __mmask16 near = _mm512_cmp_ps_mask(farthest.v, set(least).v, _CMP_NLT_UQ);
-      bits |= static_cast<uint64_t>(near & first16(count)) << (at - i);
-    }
+    const size_t count = n - i < kBlock ? n - i : kBlock;
+    const uint64_t bits = bits_within(estimates + i, reach + i, set(gain), set(least), count);
     if (bits != 0) n_out += append_indices(bits, static_cast<int32_t>(i), out + n_out);
   }
   return n_out;
