@@ -207,27 +207,30 @@ TEST_P(IndexEstimates, AreWithinReachOfOutliersAndOfEqualAndZeroValues) {
   expect_bound(pages, query, 128);
 }
 
-// Every element loses as much as it can, on the side that adds up over the heads.
-TEST_P(IndexEstimates, AreWithinReachOfKeysMadeToMissBy) {
-  double worst = 0;
-  for (const unsigned seed : {13U, 14U, 15U, 16U}) {
-    Query query = make_scaled_query(64, 128, seed);
-    for (float& weight : query.weights)
-      weight = std::fabs(weight);
-    KeyPages pages = make_scaled_keys(128, 64, seed);
-    std::mt19937 random(seed);
-    for (size_t j = 0; j < 64; ++j) {
-      for (size_t d = 0; d < 128; ++d) {
-        float sum = 0;
-        for (size_t h = 0; h < 64; ++h)
-          sum += query.weights[h] * query.q[h * 128 + d] * (random() % 4 == 0 ? 0.0F : 1.0F);
-        const float lost = sum > 0 ? 18.0F : 22.0F;  // 4 * 4 + 2, 6 * 4 - 2 (or the reverse)
-        pages.set(j, d, j % 2 == 0 ? lost : -lost);
-      }
+// Heads that are all alike, and rounding errors that all point the same way: the bound is reached.
+TEST_P(IndexEstimates, UseUpTheirReachWhenEveryErrorAddsUp) {
+  constexpr size_t kDim = 128;
+  for (const size_t n_heads : Sizes{1, 16, 33, 64}) {
+    Query query = make_scaled_query(n_heads, kDim, 13);
+    for (size_t h = 0; h < n_heads; ++h) {
+      query.weights[h] = 0.5F;
+      for (size_t d = 0; d < kDim; ++d)
+        query.q[h * kDim + d] = d % 3 == 0 ? -64.0F : 64.0F;
     }
-    worst = std::fmax(worst, expect_bound(pages, query, 64));
+    KeyPages pages = make_scaled_keys(kDim, 1, 14);
+    for (size_t d = 0; d < kDim; ++d)
+      pages.set(0, d, d % 3 == 0 ? -18.0F : 18.0F);  // a tie between 16 and 20
+    EXPECT_GT(expect_bound(pages, query, 1), 0.9) << "errors of the key, heads " << n_heads;
+
+    for (size_t h = 0; h < n_heads; ++h) {
+      for (size_t d = 0; d < kDim; ++d)
+        query.q[h * kDim + d] = d % 3 == 0 ? -18.0F : 18.0F;
+      query.q[h * kDim] = -448;  // makes the step 4
+    }
+    for (size_t d = 0; d < kDim; ++d)
+      pages.set(0, d, d % 3 == 0 ? -64.0F : 64.0F);
+    EXPECT_GT(expect_bound(pages, query, 1), 0.9) << "errors of the query, heads " << n_heads;
   }
-  EXPECT_GT(worst, 0.1);  // the test tests something: random errors use a few hundredths
 }
 
 TEST_P(IndexEstimates, AreWithinReachForExtremeScales) {

@@ -168,7 +168,7 @@ inline float estimate_gain(const SplitQuery& split) noexcept {
   const float spread = total * eigenvalue_bound(gram, total);
   const float norms = __builtin_sqrtf((centre > 0 ? centre : 0) + kGramSlack * total * total) +
                       __builtin_sqrtf(spread);
-  const float gain = 0.5F * norms * kGainSlack + rounding_gain(split) * total;
+  const float gain = 0.5F * norms * kGainSlack;
   return gain < 1e15F ? gain : __builtin_inff();
 }
 

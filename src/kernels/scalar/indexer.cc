@@ -7,6 +7,9 @@
 namespace dsa::kernels::scalar {
 extern const IndexerKernels kIndexerKernels;
 constinit const IndexerKernels kIndexerKernels = {packed_query_bytes<AllAsF32>,
-                                                  pack_query<AllAsF32>, scores<AllAsF32>,
-                                                  top_k_scratch_bytes, top_k, nullptr};
+                                                  pack_query<AllAsF32>,
+                                                  scores<AllAsF32>,
+                                                  top_k_scratch_bytes,
+                                                  top_k,
+                                                  nullptr};
 }  // namespace dsa::kernels::scalar
