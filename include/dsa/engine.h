@@ -49,7 +49,7 @@ struct EngineOptions {
   int64_t cache_tokens = 4096;  // capacity over all sequences; rounded up to pages of 64
   int64_t max_sequences = 64;
   int64_t max_batch_tokens = 256;  // tokens of one forward() call; sizes the scratch memory
-  int n_threads = 0;               // <= 0: every hardware thread
+  int n_threads = 0;               // 0: every hardware thread
   AttentionMode attention = AttentionMode::kDsa;
   int64_t window = 0;       // kWindow: tokens attended to, the query's own included; >= 1
   int64_t top_k = 0;        // tokens selected per query; 0: the checkpoint's index_topk

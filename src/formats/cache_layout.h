@@ -6,7 +6,7 @@
 //          byte-equal to FlashMLA's V3.2 format
 //   bf16   [d_latent + d_rope] bf16;   f32  [d_latent + d_rope] f32
 // Rows of a page follow each other; a page holds kPageTokens rows. The rope key is stored after
-// RoPE, interleaved element order.
+// RoPE, in the model's own element order.
 //
 // Indexer-key page of kPageTokens tokens, split in two blocks:
 //   fp8    [kPageTokens][dim] e4m3, then [kPageTokens] f32 scales: 132 bytes a token at dim 128,

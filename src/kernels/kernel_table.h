@@ -29,7 +29,7 @@ const KernelTable* avx2_table() noexcept;
 const KernelTable* avx512_table() noexcept;
 
 // The tier named by the environment variable DSA_CPU_TIER, else the best this CPU runs. Null when
-// DSA_CPU_TIER names no tier this CPU can run: runtime/cpu.h has the words for the user.
+// DSA_CPU_TIER names no tier this CPU can run: ops/context.cc has the words for the user.
 const KernelTable* chosen_table() noexcept;
 
 }  // namespace dsa::kernels
