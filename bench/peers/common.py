@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable
+from statistics import median
 
 BASE_CONTEXT = 64  # "no context": what grows with the context is measured against it
 
@@ -77,12 +78,11 @@ class Step:
 
 
 def milliseconds(work: Callable[[], object], least_seconds: float) -> float:
-    """The fastest of as many calls of `work` as fill `least_seconds`, at least one: a peer must not
-    look slow because something else ran on the machine."""
+    """Median time of `work` over as many calls as fill `least_seconds`, at least one."""
     times: list[float] = []
     end = time.perf_counter() + least_seconds
     while not times or time.perf_counter() < end:
         start = time.perf_counter()
         work()
         times.append(1e3 * (time.perf_counter() - start))
-    return min(times)
+    return median(times)

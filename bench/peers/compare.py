@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import report
 from common import BASE_CONTEXT, Key, Sample, Settings, Step
 
 HERE = pathlib.Path(__file__).parent
+BUSY = 0.5  # load average
 MODULES = {"pytorch": "torch_peer", "llama.cpp": "llama_peer"}
 
 
@@ -28,7 +30,7 @@ class Worker:
         ready = self.answer()
         self.about = ready["about"]
         self.steps = [
-            Step(phase, context, lambda i=i: self.measure(i))
+            Step(phase, context, functools.partial(self.measure, i))
             for i, (phase, context) in enumerate(ready["steps"])
         ]
 
@@ -43,8 +45,7 @@ class Worker:
         return [Sample(Key(**key), ms) for key, ms in self.answer()]
 
     def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
+        self.process.communicate()
 
 
 def contexts(text: str) -> tuple[int, ...]:
@@ -81,13 +82,15 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def our_steps(options: argparse.Namespace, settings: Settings) -> list[Step]:
+def our_side(options: argparse.Namespace, settings: Settings) -> tuple[list[Step], object]:
+    """What measures dsa.cpp, and what it says about the machine."""
     if options.ours:
-        return own_peer.file_steps(options.ours)
+        return own_peer.file_steps(options.ours), own_peer.machine_of_file(options.ours)
     if own_peer.can_bench(options.program):
-        return own_peer.program_steps(options.program, settings)
+        machine = own_peer.machine_of_program(options.program, settings)
+        return own_peer.program_steps(options.program, settings), machine
     print(f"{options.program} has no `bench attention`: peers alone", file=sys.stderr)
-    return []
+    return [], None
 
 
 def measure_rounds(steps: list[Step], n_rounds: int) -> list[list[Sample]]:
@@ -116,8 +119,16 @@ def main() -> None:
         os.path.abspath(options.work),
         options.seconds,
     )
-    ours = our_steps(options, settings)
+    ours, our_machine = our_side(options, settings)
     load = os.getloadavg()[0]
+    if load > BUSY:
+        print(
+            f"warning: load {load:.1f}; peers' threads wait for each other by spinning, so",
+            file=sys.stderr,
+        )
+        print(
+            "their times on a busy machine are several times those on an idle one", file=sys.stderr
+        )
     workers = [Worker(MODULES[name], settings) for name in options.peers.split(",")]
     steps = [*ours, *(step for worker in workers for step in worker.steps)]
     rounds = measure_rounds(steps, options.rounds)
@@ -128,6 +139,7 @@ def main() -> None:
         "cpu": cpu_name(),
         "threads": options.threads,
         "load_before": load,
+        "dsa.cpp": our_machine,
         "peers": [worker.about for worker in workers],
     }
     rows = report.rows(rounds)

@@ -1,5 +1,6 @@
 """dsa.cpp itself, through `dsa bench attention --json` or a file that command wrote."""
 
+import functools
 import itertools
 import json
 import os
@@ -21,13 +22,20 @@ def results(document: object) -> Iterator[dict]:
             yield from results(value)
 
 
+def machine(document: object) -> object:
+    """The machine object of a JSON document: CPU, tier, commit, measured limits."""
+    values = document if isinstance(document, list) else [document]
+    found = (v["machine"] for v in values if isinstance(v, dict) and "machine" in v)
+    return next(found, None)
+
+
 def samples(document: object) -> list[Sample]:
     found = []
     for result in results(document):
         where = (PEER, result["phase"], result["context"], result["attention"])
         found.append(Sample(Key(*where, "layer", "fp8 caches"), result["ms_per_token"]))
-        for part, ms in result["parts"].items():
-            found.append(Sample(Key(*where, part, "fp8 caches"), ms))
+        for part, cost in result["parts"].items():
+            found.append(Sample(Key(*where, part, "fp8 caches"), cost["ms"]))
     return found
 
 
@@ -40,20 +48,24 @@ def file_steps(path: str) -> list[Step]:
     def at(place: tuple[str, int]) -> list[Sample]:
         return [s for s in measured if (s.key.phase, s.key.context) == place]
 
-    return [Step(*place, lambda place=place: at(place)) for place in places]
+    return [Step(*place, functools.partial(at, place)) for place in places]
+
+
+def bench(program: str, settings: Settings, phase: str, context: int) -> object:
+    attention = "dsa,dense" if phase == "decode" else "dsa"
+    command = [program, "bench", "attention", "--shape", "v32", "--phase", phase]
+    command += ["--context", str(context), "--attention", attention]
+    command += ["--threads", str(settings.threads), "--chunk", str(settings.block), "--json"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
 
 
 def program_steps(program: str, settings: Settings) -> list[Step]:
     def measure(phase: str, context: int) -> list[Sample]:
-        attention = "dsa,dense" if phase == "decode" else "dsa"
-        command = [program, "bench", "attention", "--shape", "v32", "--phase", phase]
-        command += ["--context", str(context), "--attention", attention]
-        command += ["--threads", str(settings.threads), "--json"]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        return samples(json.loads(done.stdout))
+        return samples(bench(program, settings, phase, context))
 
     return [
-        Step(phase, context, lambda place=(phase, context): measure(*place))
+        Step(phase, context, functools.partial(measure, phase, context))
         for phase in ("decode", "prefill")
         if settings.contexts(phase)
         for context in itertools.chain([BASE_CONTEXT], settings.contexts(phase))
@@ -63,7 +75,14 @@ def program_steps(program: str, settings: Settings) -> list[Step]:
 def can_bench(program: str) -> bool:
     if not os.access(program, os.X_OK):
         return False
-    return (
-        subprocess.run([program, "bench", "attention", "--help"], capture_output=True).returncode
-        == 0
-    )
+    shown = subprocess.run([program, "bench", "attention", "--help"], stdout=subprocess.PIPE)
+    return b"--context" in shown.stdout
+
+
+def machine_of_file(path: str) -> object:
+    with open(path) as file:
+        return machine(json.load(file))
+
+
+def machine_of_program(program: str, settings: Settings) -> object:
+    return machine(bench(program, settings, "decode", BASE_CONTEXT))

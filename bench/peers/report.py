@@ -29,7 +29,7 @@ def with_growth(times: Times) -> Times:
     for key, ms in times.items():
         base = times.get(dataclasses.replace(key, context=BASE_CONTEXT))
         if key.part == "layer" and key.context != BASE_CONTEXT and base:
-            extra = [at - without for at, without in zip(ms, base, strict=True)]
+            extra = [at - median(base) for at in ms]
             grown[dataclasses.replace(key, part=GROWTH)] = extra
     return grown
 
@@ -38,11 +38,11 @@ def with_sums(times: Times) -> Times:
     """Adds PyTorch's whole sparse layer: the sum of its parts, naive and best."""
     summed: Times = dict(times)
     for phase, context in sorted({(key.phase, key.context) for key in times}):
-        for form, choose in (("naive bf16", naive), ("best", best)):
+        for form, choose in CHOICES.items():
             chosen = [choose(times, "pytorch", (phase, context, "dsa", part)) for part in PARTS]
             if all(chosen):
                 columns = zip(*(times[key] for key in chosen if key), strict=True)
-                key = Key("pytorch", phase, context, "dsa", "layer", form)
+                key = Key("pytorch", phase, context, "dsa", "layer", f"sum, {form}")
                 summed[key] = [sum(column) for column in columns]
     return summed
 
@@ -58,9 +58,18 @@ def best(times: Times, peer: str, place: Place) -> Key | None:
 
 
 def naive(times: Times, peer: str, place: Place) -> Key | None:
-    """The plain form in bf16, or the only one there is."""
-    keys = [k for k in candidates(times, peer, place) if k.form in ("naive bf16", "linear bf16")]
-    return keys[0] if keys else None
+    """The plain form in bf16."""
+    forms = ("naive bf16", "linear bf16", "sum, naive")
+    return next((key for key in candidates(times, peer, place) if key.form in forms), None)
+
+
+def offered(times: Times, peer: str, place: Place) -> Key | None:
+    """The fastest form that PyTorch itself offers: not blocked by hand."""
+    own = {key: ms for key, ms in times.items() if "blocked" not in key.form}
+    return best(own, peer, place)
+
+
+CHOICES = {"naive": naive, "fused": offered, "blocked": best}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +92,9 @@ class Row:
 def make_row(times: Times, key: Key, place: Place) -> Row:
     ms = times[key]
     ours = best(times, OURS, place)
-    ratios = [peer / own for peer, own in zip(ms, times[ours], strict=True)] if ours else []
+    pairs = list(zip(ms, times[ours], strict=True)) if ours else []
+    measurable = all(own > 0 for _, own in pairs)  # a growth can be lost in the noise
+    ratios = [peer / own for peer, own in pairs] if measurable else []
     return Row(
         *place,
         peer=key.peer,
@@ -99,7 +110,7 @@ def make_row(times: Times, key: Key, place: Place) -> Row:
 
 
 def rows(rounds: list[list[Sample]]) -> list[Row]:
-    """Each peer's best form of every part beside ours, and PyTorch's naive one."""
+    """The peers' forms of every part beside ours, chosen as CHOICES says."""
     times = with_sums(with_growth(by_key(rounds)))
     return list(make_rows(times))
 
@@ -115,8 +126,8 @@ def make_rows(times: Times) -> Iterator[Row]:
 def place_rows(times: Times, phase: str, context: int) -> Iterator[Row]:
     for attention, part in [("dsa", p) for p in (*PARTS, "layer")] + [("dense", "attention")]:
         place = (phase, context, attention, part)
-        plain, fused = naive(times, "pytorch", place), best(times, "pytorch", place)
-        for key in dict.fromkeys([plain, fused]):
+        chosen = [choose(times, "pytorch", place) for choose in CHOICES.values()]
+        for key in dict.fromkeys(chosen):
             if key:
                 yield make_row(times, key, place)
     place = (phase, context, "dsa", GROWTH)

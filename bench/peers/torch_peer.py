@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from common import V32, Key, Sample, Settings, Step, milliseconds
 
@@ -14,7 +15,6 @@ DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 BLOCK_BYTES = 1 << 20  # of scores that the blocked indexer keeps in cache
 BLOCK_ROWS = 2048  # of latents that the blocked attention keeps in cache
 
-Tensor = torch.Tensor
 Form = Callable[[], Tensor]
 
 
