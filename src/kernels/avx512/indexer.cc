@@ -14,7 +14,7 @@ struct Bf16PairKeys {
   static constexpr bool kConverts = false;
   static constexpr bool kBeside = false;
   static constexpr size_t kExtraUnits = 0;
-  static constexpr size_t kRunKeys = 16;
+  static constexpr size_t kRunKeys = 32;
   static constexpr bool kScaled = false;
 };
 

@@ -25,7 +25,7 @@ struct F32Keys {
   static constexpr bool kConverts = false;
   static constexpr bool kBeside = false;
   static constexpr size_t kExtraUnits = 0;
-  static constexpr size_t kRunKeys = 16;
+  static constexpr size_t kRunKeys = 32;
   static constexpr bool kScaled = false;
 };
 struct Bf16Keys {
@@ -34,7 +34,7 @@ struct Bf16Keys {
   static constexpr bool kConverts = true;
   static constexpr bool kBeside = false;
   static constexpr size_t kExtraUnits = 0;
-  static constexpr size_t kRunKeys = 16;
+  static constexpr size_t kRunKeys = 32;
   static constexpr bool kScaled = false;
   static void convert(const uint8_t* bytes, size_t n, float* units, float*) noexcept {
     widen_bf16(bytes, n, units);
@@ -46,7 +46,7 @@ struct Fp8Keys {
   static constexpr bool kConverts = true;
   static constexpr bool kBeside = false;
   static constexpr size_t kExtraUnits = 0;
-  static constexpr size_t kRunKeys = 16;
+  static constexpr size_t kRunKeys = 32;
   static constexpr bool kScaled = true;
   static void convert(const uint8_t* bytes, size_t n, float* units, float*) noexcept {
     widen_e4m3(bytes, n, 1.0F, units);

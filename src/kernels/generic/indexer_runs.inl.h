@@ -86,20 +86,23 @@ class NextRun {
         dim_(args.layout.dim),
         row_units_(dim_ / Keys::Dot::kPerUnit),
         units_(units),
-        extra_(extra) {
+        extra_(extra),
+        ahead_{run.keys, run.n, args.layout.key_bytes()} {
     // Even over the steps of one query's tiles, after a wait for what fetch() asks for.
     const size_t n_vectors = (args.n_heads + kLanes - 1) / kLanes;
     const size_t n_steps = row_units_ * n_vectors * Keys::kRunKeys / kTileAccumulators;
     interval_ = n_steps / (Keys::kRunKeys + kWaitKeys) + 1;
     wait_ = kWaitKeys * interval_;
-    fetch(args.layout.key_bytes());
+    if constexpr (Keys::kBeside) fetch(args.layout.key_bytes());
   }
 
   DSA_INLINE void step() noexcept {
-    if constexpr (Keys::kConverts && Keys::kBeside) {
+    if constexpr (Keys::kBeside) {
       if (--wait_ != 0) return;
       wait_ = interval_;
       if (done_ < run_.n) convert_next();
+    } else {
+      ahead_.step();
     }
   }
 
@@ -113,6 +116,7 @@ class NextRun {
  private:
   static constexpr size_t kWaitKeys = 4;
 
+  // All at once: conversion follows soon, and few lines are asked for.
   void fetch(size_t key_bytes) const noexcept {
     for (size_t i = 0; i < run_.n; ++i) {
       for (size_t offset = 0; offset < key_bytes; offset += 64)
@@ -132,6 +136,7 @@ class NextRun {
   size_t row_units_;
   float* units_;
   float* extra_;
+  Prefetch ahead_;
   size_t done_ = 0;
   size_t interval_ = 0;
   size_t wait_ = 0;
