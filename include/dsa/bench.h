@@ -70,7 +70,7 @@ struct LayerMeasure {
   AttentionMode attention = AttentionMode::kDsa;
   int64_t context = 0;
   int64_t step_tokens = 0;
-  bool sparse = false;  // false: nothing was left out, the dense path ran
+  bool sparse = false;      // false: nothing was left out, the dense path ran
   bool int8_first = false;  // most keys were scored in int8 alone; limits count them as int8
   Timing ms_per_token;
   std::array<PartMeasure, 5> parts;  // projections, indexer, selection, attention, output
