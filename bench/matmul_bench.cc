@@ -30,6 +30,7 @@ struct Shape {
   std::size_t m = 0;
   std::size_t n = 0;  // 0: as many as make kColdBytes of weights
   std::size_t k = 0;
+  float scale = 0.015625F;
 };
 
 struct Context {
@@ -52,7 +53,7 @@ void multiply(benchmark::State& state, Context context, Shape shape) {
   std::vector<unsigned char> weights(shape.n * shape.k * element);
   for (std::size_t i = 0; i < weights.size(); ++i)
     weights[i] = i % 3 == 0 ? 0x38 : 0x3C;
-  std::vector<float> scales((shape.n / 128 + 1) * (shape.k / 128 + 1), 0.02F);
+  std::vector<float> scales((shape.n / 128 + 1) * (shape.k / 128 + 1), shape.scale);
   std::vector<unsigned char> a(shape.m * shape.k * dsa::dtype_bytes(shape.activation), 0x3C);
   std::vector<float> c(shape.m * shape.n);
 
@@ -95,6 +96,11 @@ std::vector<Shape> all_shapes() {
     for (const std::size_t m : {8UL, 16UL, 64UL, 256UL})
       shapes.push_back({true, activation, weight, m, 512, 7168});
     shapes.push_back({true, activation, weight, 64, 2048, 512});
+    shapes.push_back({true, activation, weight, 64, 512, 16384});  // rows 4096 bytes apart
+    shapes.push_back({true, activation, weight, 64, 512, 1536});
+    shapes.push_back({true, activation, weight, 64, 512, 2048});
+    if (weight == DType::kE4M3)  // scales that are not powers of two
+      shapes.push_back({true, activation, weight, 64, 512, 7168, 0.02F});
     // Absorbed attention: W^UK of one head from the left; 128 heads at a time when m = 1.
     shapes.push_back({false, activation, weight, 1, 512, 128 * 128});
     shapes.push_back({false, activation, weight, 64, 512, 128});
@@ -105,7 +111,8 @@ std::vector<Shape> all_shapes() {
 std::string name_of(const Shape& shape) {
   return std::string(shape.transposed ? "nt/" : "nn/") + dsa::dtype_name(shape.activation) + "x" +
          dsa::dtype_name(shape.weight) + "/m" + std::to_string(shape.m) + "/n" +
-         std::to_string(shape.n) + "/k" + std::to_string(shape.k);
+         std::to_string(shape.n) + "/k" + std::to_string(shape.k) +
+         (shape.scale == 0.02F ? "/scale0.02" : "");
 }
 
 }  // namespace

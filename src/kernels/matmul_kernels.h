@@ -7,7 +7,9 @@
 // Precision by activation type:
 //   f32   weights are widened to f32 and products accumulate in f32
 //   bf16  products of bf16 pairs (e4m3 codes are exact in bf16) accumulate in f32; e4m3 block
-//         scales multiply the f32 partial sum of their block
+//         scales multiply the f32 partial sum of their block, or, where all scales of a block of
+//         weight rows are powers of two, the weights themselves, which is exact
+// nt with many rows keeps its sums on the stack: about 160 KB.
 #pragma once
 
 #include <cstddef>

@@ -12,6 +12,7 @@ namespace {
 constexpr size_t kTileRows = 64;                // rows of A in one work item
 constexpr size_t kTileWeightBytes = 128 << 10;  // weights read by one work item, at most
 constexpr size_t kTileColumnStep = 16;
+constexpr size_t kMinTileColumns = 32;  // of many rows of A: each reads them all
 
 kernels::MatmulFn pick(const kernels::MatmulByWeight& by_weight, DType dtype) {
   switch (dtype) {
@@ -59,6 +60,7 @@ Tiling tile(const MatmulJob& job) {
   const size_t column_bytes = std::max<size_t>(job.args.k * dtype_bytes(job.weight_dtype), 1);
   Tiling tiling;
   tiling.tile_n = round_up(std::max<size_t>(kTileWeightBytes / column_bytes, 1), kTileColumnStep);
+  if (job.args.m >= kTileColumnStep) tiling.tile_n = std::max(tiling.tile_n, kMinTileColumns);
   tiling.tiles_m = ceil_div(job.args.m, kTileRows);
   tiling.tiles_n = ceil_div(job.args.n, tiling.tile_n);
   return tiling;

@@ -1,6 +1,7 @@
 // The functions of MatmulKernels as one table, and random operands for them.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -82,6 +83,14 @@ class RandomMatrix {
   void set_bits(size_t row, size_t col, uint32_t bits) {
     const size_t size = dtype_bytes(stored_.dtype);
     std::memcpy(bytes_.data() + (kOffset + row * stored_.ld + col) * size, &bits, size);
+  }
+
+  // Scales of both kinds: powers of two in every other block of rows.
+  void round_scales() {
+    for (size_t i = 0; i < scales_.size(); i += 2 * stored_.scale_ld) {
+      for (size_t j = 0; j < stored_.scale_ld; ++j)
+        scales_[i + j] = std::exp2(static_cast<float>(j % 5) - 7.0F);
+    }
   }
 
   WeightView view() const {

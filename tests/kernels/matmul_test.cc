@@ -140,6 +140,25 @@ TEST_P(Matmul, FindsTheScaleBlocksOfAWeightThatStartsInsideOne) {
   }
 }
 
+// A tier may fold such scales into the weights, and not those of the next block of rows.
+TEST_P(Matmul, MultipliesByScalesThatArePowersOfTwoInSomeBlocks) {
+  for (const DType activation : {DType::kF32, DType::kBF16}) {
+    const MatmulCase kernel = {true, activation, DType::kE4M3};
+    for (const size_t row0 : {0UL, 61UL}) {
+      for (const size_t col0 : {0UL, 37UL}) {
+        Operands operands(kernel, row0, col0);
+        operands.w.round_scales();
+        operands.refresh(kernel);
+        const Product want = multiply(operands.wide_a, operands.wide_w, kMaxM, kMaxN, kMaxK);
+        for (const size_t m : {1UL, 2UL, 4UL, 6UL, 7UL, kMaxM}) {
+          check_shape(kernel, kernel.in(kernels()), operands, m, kMaxN, kMaxK, m == 4, want);
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(Matmul, WithoutProductsClearsCOrLeavesIt) {
   for (const MatmulCase& kernel : all_matmuls()) {
     const Operands operands(kernel, 0, 0);

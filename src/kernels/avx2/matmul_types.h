@@ -12,6 +12,7 @@ constexpr size_t kScaledColumns[] = {4, 2};
 constexpr size_t kMaxDirectRows = 2;   // scaled weights for more rows go through a panel
 constexpr size_t kPanelRows = 6;       // weight rows in a panel
 constexpr size_t kTileRows = 3;        // of them in a register tile
+constexpr size_t kFoldedTileRows = 1;  // of A in a tile of a panel whose scales are folded in
 constexpr size_t kScaledTileRows = 2;  // half: each element has two accumulators
 constexpr size_t kTileVectors = 2;     // nn: vectors along n
 constexpr size_t kStripMaxRows = 4;    // nn: rows of A with which W is read once, in order
@@ -39,6 +40,7 @@ struct StoredF32 {
   using Bits = float;
   static constexpr size_t kVecs = 1;
   static constexpr bool kScaled = false;
+  static constexpr bool kFolds = false;
 
   static void load(const float* p, F32 (&out)[1]) { out[0] = avx2::load(p); }
   static void load_first(const float* p, size_t n, F32 (&out)[1]) {
@@ -54,6 +56,7 @@ struct StoredF16 {
   using Bits = uint16_t;
   static constexpr size_t kVecs = 1;
   static constexpr bool kScaled = false;
+  static constexpr bool kFolds = false;
 
   static void load(const uint16_t* p, F32 (&out)[1]) {
     const void* halves = p;
@@ -68,6 +71,7 @@ struct StoredBf16 {
   using Bits = uint16_t;
   static constexpr size_t kVecs = 1;
   static constexpr bool kScaled = false;
+  static constexpr bool kFolds = false;
 
   static void load(const uint16_t* p, F32 (&out)[1]) {
     out[0] = as_float(shift_left<16>(load_u16(p)));
@@ -86,6 +90,7 @@ struct HalfE4m3 {
   using Bits = uint8_t;
   static constexpr size_t kVecs = 2;
   static constexpr bool kScaled = true;
+  static constexpr bool kFolds = false;
   static constexpr float kFactor = 256;
 
   static void load(const uint8_t* p, F32 (&out)[2]) {

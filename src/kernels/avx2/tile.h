@@ -24,6 +24,26 @@ inline F32 sum_rows(const float* rows) {
                         _mm256_permute2f128_ps(low, high, 0x31))};
 }
 
+inline void transpose(const float* from, size_t from_step, float* to, size_t to_step) {
+  __m256 half[8];  // lanes of rows i and i + 4, interleaved in 128-bit parts below
+  for (size_t i = 0; i < 4; ++i) {
+    const __m256 low = _mm256_loadu_ps(from + i * from_step);
+    const __m256 high = _mm256_loadu_ps(from + (i + 4) * from_step);
+    half[i] = _mm256_permute2f128_ps(low, high, 0x20);
+    half[i + 4] = _mm256_permute2f128_ps(low, high, 0x31);
+  }
+  for (size_t part = 0; part < 8; part += 4) {
+    const __m256 even01 = _mm256_unpacklo_ps(half[part], half[part + 1]);
+    const __m256 odd01 = _mm256_unpackhi_ps(half[part], half[part + 1]);
+    const __m256 even23 = _mm256_unpacklo_ps(half[part + 2], half[part + 3]);
+    const __m256 odd23 = _mm256_unpackhi_ps(half[part + 2], half[part + 3]);
+    _mm256_storeu_ps(to + part * to_step, _mm256_shuffle_ps(even01, even23, 0x44));
+    _mm256_storeu_ps(to + (part + 1) * to_step, _mm256_shuffle_ps(even01, even23, 0xEE));
+    _mm256_storeu_ps(to + (part + 2) * to_step, _mm256_shuffle_ps(odd01, odd23, 0x44));
+    _mm256_storeu_ps(to + (part + 3) * to_step, _mm256_shuffle_ps(odd01, odd23, 0xEE));
+  }
+}
+
 inline Mask first_lanes(size_t n) {
   return {_mm256_castsi256_ps(first8(n))};
 }

@@ -10,8 +10,9 @@ namespace {
 constexpr size_t kPlainColumns[] = {8, 8, 4, 4};
 constexpr size_t kScaledColumns[] = {8, 4, 4};
 constexpr size_t kMaxDirectRows = 6;   // scaled weights for more rows go through a panel
-constexpr size_t kPanelRows = 8;       // weight rows in a panel
+constexpr size_t kPanelRows = 4;       // weight rows in a panel
 constexpr size_t kTileRows = 4;        // of them in a register tile
+constexpr size_t kFoldedTileRows = 6;  // of A in a tile of a panel whose scales are folded in
 constexpr size_t kScaledTileRows = 3;  // half: each element has two accumulators
 constexpr size_t kTileVectors = 4;     // nn: vectors along n
 constexpr size_t kStripMaxRows = 4;    // nn: rows of A with which W is read once, in order
@@ -77,6 +78,7 @@ struct StoredF32 {
   using Bits = float;
   static constexpr size_t kVecs = 1;
   static constexpr bool kScaled = false;
+  static constexpr bool kFolds = false;
 
   static void load(const float* p, F32 (&out)[1]) { out[0] = avx512::load(p); }
   static void load_first(const float* p, size_t n, F32 (&out)[1]) {
@@ -92,6 +94,7 @@ struct StoredF16 {
   using Bits = uint16_t;
   static constexpr size_t kVecs = 1;
   static constexpr bool kScaled = false;
+  static constexpr bool kFolds = false;
 
   static void load(const uint16_t* p, F32 (&out)[1]) { out[0] = f16_value(load_u16(p)); }
   static void load_first(const uint16_t* p, size_t n, F32 (&out)[1]) {
@@ -103,6 +106,7 @@ struct StoredBf16 {
   using Bits = uint16_t;
   static constexpr size_t kVecs = 1;
   static constexpr bool kScaled = false;
+  static constexpr bool kFolds = false;
 
   static void load(const uint16_t* p, F32 (&out)[1]) {
     out[0] = as_float(shift_left<16>(load_u16(p)));
@@ -118,7 +122,8 @@ struct alignas(64) E4m3Bytes {
   uint8_t high[128];
 };
 
-constexpr E4m3Bytes make_e4m3_bytes() {
+// exponent_step: of a power of two that multiplies the values, 0 or 1.
+constexpr E4m3Bytes make_e4m3_bytes(uint32_t exponent_step) {
   E4m3Bytes bytes = {};
   for (uint32_t code = 1; code < 127; ++code) {
     uint32_t exponent = (code >> 3) + 120;
@@ -127,7 +132,7 @@ constexpr E4m3Bytes make_e4m3_bytes() {
       for (exponent = 121; mantissa < 0x80; --exponent)
         mantissa <<= 1;
     }
-    const uint32_t bits = exponent << 7 | (mantissa & 0x7FU);
+    const uint32_t bits = (exponent + exponent_step) << 7 | (mantissa & 0x7FU);
     bytes.low[code] = static_cast<uint8_t>(bits & 0xFFU);
     bytes.high[code] = static_cast<uint8_t>(bits >> 8);
   }
@@ -136,17 +141,43 @@ constexpr E4m3Bytes make_e4m3_bytes() {
   return bytes;
 }
 
-constexpr E4m3Bytes kE4m3Bytes = make_e4m3_bytes();
+constexpr E4m3Bytes kE4m3Bytes[2] = {make_e4m3_bytes(0), make_e4m3_bytes(1)};
+
+struct E4m3Tables {
+  __m512i low[2];
+  __m512i high[2];
+};
+
+inline int exponent_of(float power_of_two) {
+  uint32_t bits = 0;
+  __builtin_memcpy(&bits, &power_of_two, sizeof(bits));
+  return static_cast<int>(bits >> 23) - 127;
+}
+
+inline E4m3Tables load_e4m3_tables(const E4m3Bytes& bytes) {
+  return {{_mm512_load_si512(bytes.low), _mm512_load_si512(bytes.low + 64)},
+          {_mm512_load_si512(bytes.high), _mm512_load_si512(bytes.high + 64)}};
+}
+inline E4m3Tables e4m3_tables() {
+  return load_e4m3_tables(kE4m3Bytes[0]);
+}
+
+// Of the values times 2^exponent, all of which are normal numbers. The upper byte of a bf16 number
+// holds its exponent but for the lowest bit; zero and NaN stay.
+inline E4m3Tables scaled_e4m3_tables(int exponent) {
+  E4m3Tables tables = load_e4m3_tables(kE4m3Bytes[exponent & 1]);
+  const __m512i step = _mm512_set1_epi8(static_cast<char>(exponent >> 1));
+  tables.high[0] = _mm512_mask_add_epi8(tables.high[0], ~1ULL, tables.high[0], step);
+  tables.high[1] = _mm512_mask_add_epi8(tables.high[1], ~0ULL >> 1, tables.high[1], step);
+  return tables;
+}
 
 // Words 8i .. 8i + 7 of out[0] and out[1] are the bf16 values of bytes 16i .. 16i + 7 and
 // 16i + 8 .. 16i + 15 of codes.
-inline void e4m3_words(__m512i codes, __m512i (&out)[2]) {
-  const __m512i low0 = _mm512_load_si512(kE4m3Bytes.low);
-  const __m512i low1 = _mm512_load_si512(kE4m3Bytes.low + 64);
-  const __m512i high0 = _mm512_load_si512(kE4m3Bytes.high);
-  const __m512i high1 = _mm512_load_si512(kE4m3Bytes.high + 64);
-  const __m512i low = _mm512_permutex2var_epi8(low0, codes, low1);  // ignores the sign bit
-  const __m512i magnitude = _mm512_permutex2var_epi8(high0, codes, high1);
+inline void e4m3_words(__m512i codes, const E4m3Tables& tables, __m512i (&out)[2]) {
+  // Both ignore the sign bit.
+  const __m512i low = _mm512_permutex2var_epi8(tables.low[0], codes, tables.low[1]);
+  const __m512i magnitude = _mm512_permutex2var_epi8(tables.high[0], codes, tables.high[1]);
   const __m512i sign = _mm512_set1_epi8(-128);
   const __m512i high = _mm512_ternarylogic_epi64(magnitude, codes, sign, 0xF8);  // a | (b & c)
   out[0] = _mm512_unpacklo_epi8(low, high);
@@ -174,6 +205,7 @@ struct StoredE4m3 {
   using Bits = uint8_t;
   static constexpr size_t kVecs = 4;
   static constexpr bool kScaled = true;
+  static constexpr bool kFolds = false;
   static constexpr float kFactor = 1;
 
   static void load(const uint8_t* p, F32 (&out)[4]) { widen(_mm512_loadu_si512(p), out); }
@@ -184,7 +216,8 @@ struct StoredE4m3 {
  private:
   static void widen(__m512i codes, F32 (&out)[4]) {
     __m512i words[2];
-    e4m3_words(_mm512_permutexvar_epi8(_mm512_load_si512(kE4m3Order.of), codes), words);
+    e4m3_words(_mm512_permutexvar_epi8(_mm512_load_si512(kE4m3Order.of), codes), e4m3_tables(),
+               words);
     const __m512i odd = _mm512_set1_epi32(static_cast<int>(0xFFFF0000U));
     out[0].v = _mm512_castsi512_ps(_mm512_slli_epi32(words[0], 16));
     out[1].v = _mm512_castsi512_ps(_mm512_and_si512(words[0], odd));
@@ -198,6 +231,7 @@ struct PairsBf16 {
   using Bits = uint16_t;
   static constexpr size_t kVecs = 1;
   static constexpr bool kScaled = false;
+  static constexpr bool kFolds = false;
 
   static void load(const uint16_t* p, Bf16x32 (&out)[1]) { out[0] = Bf16Math::load(p); }
   static void load_first(const uint16_t* p, size_t n, Bf16x32 (&out)[1]) {
@@ -216,18 +250,44 @@ struct PairsE4m3 {
   using Bits = uint8_t;
   static constexpr size_t kVecs = 2;
   static constexpr bool kScaled = true;
+  static constexpr bool kFolds = true;
   static constexpr float kFactor = 1;
 
-  static void load(const uint8_t* p, Bf16x32 (&out)[2]) { widen(_mm512_loadu_si512(p), out); }
+  static void load(const uint8_t* p, Bf16x32 (&out)[2]) {
+    widen(_mm512_loadu_si512(p), e4m3_tables(), out);
+  }
   static void load_first(const uint8_t* p, size_t n, Bf16x32 (&out)[2]) {
-    widen(_mm512_maskz_loadu_epi8(first64(n), p), out);
+    widen(_mm512_maskz_loadu_epi8(first64(n), p), e4m3_tables(), out);
   }
 
+  // A power of two with which every code stays a normal bf16 number.
+  static bool can_fold(float scale) {
+    uint32_t bits = 0;
+    __builtin_memcpy(&bits, &scale, sizeof(bits));
+    const uint32_t exponent = bits >> 23;  // a sign makes it large
+    return (bits & 0x7FFFFFU) == 0 && exponent > 127 - 100 && exponent < 127 + 100;
+  }
+
+  // Reads codes times a scale that can be folded; exact.
+  class Folded {
+   public:
+    explicit Folded(float scale) : tables_(scaled_e4m3_tables(exponent_of(scale))) {}
+    void load(const uint8_t* p, Bf16x32 (&out)[2]) const {
+      widen(_mm512_loadu_si512(p), tables_, out);
+    }
+    void load_first(const uint8_t* p, size_t n, Bf16x32 (&out)[2]) const {
+      widen(_mm512_maskz_loadu_epi8(first64(n), p), tables_, out);
+    }
+
+   private:
+    E4m3Tables tables_;
+  };
+
  private:
-  static void widen(__m512i codes, Bf16x32 (&out)[2]) {
+  static void widen(__m512i codes, const E4m3Tables& tables, Bf16x32 (&out)[2]) {
     const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
     __m512i words[2];
-    e4m3_words(_mm512_permutexvar_epi64(order, codes), words);
+    e4m3_words(_mm512_permutexvar_epi64(order, codes), tables, words);
     out[0].v = words[0];
     out[1].v = words[1];
   }

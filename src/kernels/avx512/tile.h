@@ -36,6 +36,29 @@ inline F32 sum_rows(const float* rows) {
                         _mm512_shuffle_f32x4(eight[0], eight[1], 0xDD))};
 }
 
+// Quarters of four rows become a vector, whose 4 x 4 blocks are then transposed in place.
+inline void transpose(const float* from, size_t from_step, float* to, size_t to_step) {
+  for (size_t quarter = 0; quarter < 4; ++quarter) {
+    __m512 rows[4];  // rows[i]: elements 4 quarter .. + 3 of rows i, i + 4, i + 8, i + 12
+    for (size_t i = 0; i < 4; ++i) {
+      const float* at = from + i * from_step + 4 * quarter;
+      rows[i] = _mm512_castps128_ps512(_mm_loadu_ps(at));
+      rows[i] = _mm512_insertf32x4(rows[i], _mm_loadu_ps(at + 4 * from_step), 1);
+      rows[i] = _mm512_insertf32x4(rows[i], _mm_loadu_ps(at + 8 * from_step), 2);
+      rows[i] = _mm512_insertf32x4(rows[i], _mm_loadu_ps(at + 12 * from_step), 3);
+    }
+    const __m512 even01 = _mm512_unpacklo_ps(rows[0], rows[1]);
+    const __m512 odd01 = _mm512_unpackhi_ps(rows[0], rows[1]);
+    const __m512 even23 = _mm512_unpacklo_ps(rows[2], rows[3]);
+    const __m512 odd23 = _mm512_unpackhi_ps(rows[2], rows[3]);
+    float* out = to + 4 * quarter * to_step;
+    _mm512_storeu_ps(out, _mm512_shuffle_ps(even01, even23, 0x44));
+    _mm512_storeu_ps(out + to_step, _mm512_shuffle_ps(even01, even23, 0xEE));
+    _mm512_storeu_ps(out + 2 * to_step, _mm512_shuffle_ps(odd01, odd23, 0x44));
+    _mm512_storeu_ps(out + 3 * to_step, _mm512_shuffle_ps(odd01, odd23, 0xEE));
+  }
+}
+
 inline Mask first_lanes(size_t n) {
   return {first16(n)};
 }
@@ -142,9 +165,9 @@ struct PackBf16 {
 };
 
 // 64 codes to bf16, in order: 32 in each.
-inline void e4m3_pairs(__m512i codes, __m512i (&out)[2]) {
+inline void e4m3_pairs(__m512i codes, const E4m3Tables& tables, __m512i (&out)[2]) {
   const __m512i spread = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
-  e4m3_words(_mm512_permutexvar_epi64(spread, codes), out);
+  e4m3_words(_mm512_permutexvar_epi64(spread, codes), tables, out);
 }
 
 constexpr size_t kCodes = 64;  // converted at a time
@@ -154,7 +177,7 @@ inline void convert_e4m3(const uint8_t* codes, size_t n, float* units) {
   for (size_t i = 0; i < n; i += kCodes) {
     const __mmask64 present = first64(n - i < kCodes ? n - i : kCodes);
     __m512i pairs[2];
-    e4m3_pairs(_mm512_maskz_loadu_epi8(present, codes + i), pairs);
+    e4m3_pairs(_mm512_maskz_loadu_epi8(present, codes + i), e4m3_tables(), pairs);
     _mm512_mask_storeu_epi16(units + i / 2, static_cast<__mmask32>(present), pairs[0]);
     _mm512_mask_storeu_epi16(units + i / 2 + kLanes, static_cast<__mmask32>(present >> 32),
                              pairs[1]);
@@ -171,16 +194,27 @@ inline __m512i scale_pairs(__m512i pairs, F32 factor) {
 
 // convert_e4m3 of the values times scale: exact for powers of two, else rounded to nearest even.
 inline void convert_scaled_e4m3(const uint8_t* codes, size_t n, float scale, float* units) {
+  const bool folds = PairsE4m3::can_fold(scale);
+  const E4m3Tables tables = folds ? scaled_e4m3_tables(exponent_of(scale)) : e4m3_tables();
   const F32 factor = set(scale);
-  for (size_t i = 0; i < n; i += kCodes) {
-    const __mmask64 present = first64(n - i < kCodes ? n - i : kCodes);
-    __m512i pairs[2];
-    e4m3_pairs(_mm512_maskz_loadu_epi8(present, codes + i), pairs);
-    _mm512_mask_storeu_epi16(units + i / 2, static_cast<__mmask32>(present),
-                             scale_pairs(pairs[0], factor));
-    _mm512_mask_storeu_epi16(units + i / 2 + kLanes, static_cast<__mmask32>(present >> 32),
-                             scale_pairs(pairs[1], factor));
+  const auto convert = [&](__m512i block, __m512i(&pairs)[2]) {
+    e4m3_pairs(block, tables, pairs);
+    if (folds) return;
+    pairs[0] = scale_pairs(pairs[0], factor);
+    pairs[1] = scale_pairs(pairs[1], factor);
+  };
+  __m512i pairs[2];
+  size_t i = 0;
+  for (; i + kCodes <= n; i += kCodes) {
+    convert(_mm512_loadu_si512(codes + i), pairs);
+    _mm512_storeu_si512(units + i / 2, pairs[0]);
+    _mm512_storeu_si512(units + i / 2 + kLanes, pairs[1]);
   }
+  if (i == n) return;
+  const __mmask64 present = first64(n - i);
+  convert(_mm512_maskz_loadu_epi8(present, codes + i), pairs);
+  _mm512_mask_storeu_epi16(units + i / 2, static_cast<__mmask32>(present), pairs[0]);
+  _mm512_mask_storeu_epi16(units + i / 2 + kLanes, static_cast<__mmask32>(present >> 32), pairs[1]);
 }
 
 }  // namespace

@@ -188,7 +188,8 @@ void panel_nn(const MatmulArgs& args) {
 // Few rows of A: W is read once, in the order it lies in memory but for groups of kStripRows rows,
 // and the sums of a strip of columns stay in the first-level cache.
 
-constexpr size_t kStripRows = 16;
+constexpr size_t kStripRows = 4;    // more would scatter the reads, and no prefetcher follow
+constexpr size_t kStripAhead = 16;  // rows from use to prefetch into the L2 cache
 constexpr size_t kStripColumns = 512;
 
 // Adds rows [first, end) of W, at most kStripRows, times A to one tile of sums.
@@ -212,9 +213,9 @@ DSA_LEAF void strip_tile(const MatmulArgs& args,
   size_t k = first;
   for (; k + kPair <= end; k += kPair) {
     const Bits* from = element<Bits>(args.w, k, column);
-    for (size_t row = kStripRows; row < kStripRows + kPair; ++row) {
+    for (size_t row = kStripAhead; row < kStripAhead + kPair; ++row) {
       for (size_t j = 0; j < kTileColumns; j += 64 / sizeof(Bits))
-        __builtin_prefetch(from + row * args.w.ld + j);
+        __builtin_prefetch(from + row * args.w.ld + j, 0, 2);
     }
     load_step<Math, W, kPair>(from, args.w.ld, n_columns, step);
     add_step<Math, A, kM, kPair>(a + k, args.lda, step, acc);

@@ -20,6 +20,11 @@ inline F32 sum_rows(const float* rows) {
   return {*rows};
 }
 
+// to[i * to_step + j] = from[j * from_step + i] for i, j < kLanes.
+inline void transpose(const float* from, size_t, float* to, size_t) {
+  *to = *from;
+}
+
 inline Mask first_lanes(size_t n) {
   return {n != 0};
 }
