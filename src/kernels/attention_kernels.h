@@ -13,9 +13,11 @@ namespace dsa::kernels {
 //   out[i,h,:] = sum_j p[i,h,j] * row_j[0 .. d_latent)
 //   lse[i,h]  = ln sum_j exp(scale * <q[i,h,:], row_j>)
 // fp8 and bf16 rows may be multiplied as bf16 with f32 accumulation (q and p rounded to bf16);
-// f32 rows compute in f32 throughout. A row is read and converted once for every 128 query heads.
-// d_latent and d_rope are even. The result for a query does not depend on the other queries of the
-// block; a row that is not finite reaches only the queries that see it.
+// f32 rows compute in f32 throughout. A row is read and converted once for about 128 query heads.
+// d_latent and d_rope are even. The result for a query depends on the list and on its own mask, not
+// on the other queries of the block; a row that is not finite reaches only the queries that see it.
+// A query is multiplied with the rows it sees, in pairs of neighbours in the list where the tier
+// multiplies pairs: a list in which queries see runs of rows wastes nothing.
 struct AttendArgs {
   LatentLayout layout;
   const uint8_t* base = nullptr;  // row r starts at base + r * layout.row_bytes()

@@ -1,9 +1,9 @@
 // Attention over a list of cached rows.
 //
 // Lanes are (query, head) pairs. Queries are taken in chunks of about kChunkLanes lanes, so that
-// one gather of a row serves many lanes. The list is walked in blocks of 64 rows, one word of the
-// visibility mask:
+// one gather of a row serves many lanes. The list is walked in blocks of kBlockRows rows:
 //   gather   rows somebody sees -> contiguous key units (missing rows are zeros)
+// and then for each group of lanes, with the rows its queries see and no others:
 //   score    s[row][lane] = scale * <row, q>, -inf where masked
 //   softmax  running maximum and sum per lane; s becomes the weights
 //   weigh    o[lane][column] = o * rescale + sum_row weight * value
@@ -21,32 +21,30 @@ namespace {
 
 // Which rows of a block are wanted by whom.
 struct BlockRows {
-  size_t begin;  // in the list
-  size_t n;
-  uint64_t wanted;               // by any query, a bit per row
-  uint64_t seen[kChunkQueries];  // by each query of the chunk
-  LaneRange lanes;               // of the queries that see any, widened to whole tiles
+  size_t begin = 0;  // in the list
+  size_t n = 0;
+  RowBits wanted;               // by any query
+  RowBits seen[kChunkQueries];  // by each query of the chunk
 };
 
-inline BlockRows look_at_block(const Attend& a, size_t block) noexcept {
-  BlockRows rows = {block * kBlockRows, a.args.n_rows - block * kBlockRows, 0, {}, {a.lanes, 0}};
-  if (rows.n > kBlockRows) rows.n = kBlockRows;
-  uint64_t present = 0;
-  for (size_t j = 0; j < rows.n; ++j) {
-    present |= static_cast<uint64_t>(a.args.rows[rows.begin + j] >= 0) << j;
-  }
-  const size_t n_heads = a.shape.n_heads;
-  for (size_t q = 0; q < a.n_queries; ++q) {
-    rows.seen[q] = present;
-    if (a.args.visible != nullptr) {
-      rows.seen[q] &= a.args.visible[(a.first_query + q) * a.args.visible_stride + block];
+inline void look_at_block(const Attend& a, size_t block, BlockRows* rows) noexcept {
+  rows->begin = block * kBlockRows;
+  rows->n = a.args.n_rows - rows->begin;
+  if (rows->n > kBlockRows) rows->n = kBlockRows;
+  for (size_t first = 0; first < rows->n; first += 64) {
+    uint64_t present = 0;
+    for (size_t j = 0; j < 64 && first + j < rows->n; ++j)
+      present |= static_cast<uint64_t>(a.args.rows[rows->begin + first + j] >= 0) << j;
+    const size_t word = first / 64;
+    for (size_t q = 0; q < a.n_queries; ++q) {
+      rows->seen[q].word[word] = present;
+      if (a.args.visible != nullptr) {
+        const uint64_t* visible = a.args.visible + (a.first_query + q) * a.args.visible_stride;
+        rows->seen[q].word[word] &= visible[block * kBlockWords + word];
+      }
+      rows->wanted.word[word] |= rows->seen[q].word[word];
     }
-    if (rows.seen[q] == 0) continue;
-    if (rows.wanted == 0) rows.lanes.begin = q * n_heads / kTileAccumulators * kTileAccumulators;
-    rows.lanes.end = round_up_to((q + 1) * n_heads, kTileAccumulators);
-    rows.wanted |= rows.seen[q];
   }
-  return rows;
 }
 
 template <class Dot>
@@ -73,30 +71,49 @@ inline size_t listed_rows(const Attend& a, size_t begin, const uint8_t** rows) n
 // Folds the block in query by query, each with a gather of the rows it sees alone.
 template <class Rows>
 void fold_apart(const Attend& a, const BlockRows& rows) noexcept {
-  const size_t n_heads = a.shape.n_heads;
   for (size_t q = 0; q < a.n_queries; ++q) {
-    if (rows.seen[q] == 0) continue;
-    uint64_t only[kChunkQueries] = {};
+    if (!rows.seen[q].any()) continue;
+    RowBits only[kChunkQueries] = {};
     only[q] = rows.seen[q];
     gather<Rows>(a, rows.begin, rows.n, only[q]);
-    fold_lanes<typename Rows::Dot, true>(a, rows.n, only, {q * n_heads, (q + 1) * n_heads},
-                                         {nullptr, 0, 0});
+    prepare_values<typename Rows::Dot>(a, rows.n);
+    Trickle nothing = {nullptr, 0, 0, 1};
+    fold_group<typename Rows::Dot, true>(a, rows.n, q / a.group.queries * a.group.queries, only,
+                                         {a.lane(q), a.lane(q) + a.shape.n_heads}, nothing);
   }
+}
+
+// Steps of the tiles that fold a block in, for each line of n rows to be fetched meanwhile.
+template <class Dot>
+size_t fetch_period(const Attend& a, const BlockRows& rows, size_t n) noexcept {
+  size_t pairs = 0;  // of a query and a row
+  for (size_t q = 0; q < a.n_queries; ++q)
+    pairs += rows.seen[q].count();
+  const size_t products =
+      pairs * a.shape.n_heads * (a.shape.n_units + a.shape.columns / Dot::kPerUnit);
+  const size_t lines = n * (a.args.layout.row_bytes() / 64 + 1);
+  const size_t steps = products / (kTileAccumulators * kLanes);
+  return steps > lines && lines != 0 ? steps / lines : 1;
 }
 
 template <class Rows>
 void fold_block(const Attend& a, size_t block) noexcept {
   using Dot = typename Rows::Dot;
-  const BlockRows rows = look_at_block(a, block);
-  if (rows.wanted == 0) return;
+  BlockRows rows;
+  look_at_block(a, block, &rows);
+  if (!rows.wanted.any()) return;
   gather<Rows>(a, rows.begin, rows.n, rows.wanted);
   if (a.args.visible != nullptr && !block_is_finite<Dot>(a, rows.n)) {
     return fold_apart<Rows>(a, rows);
   }
+  prepare_values<Dot>(a, rows.n);
   const uint8_t* next[kBlockRows];
-  const Prefetch ahead = {next, listed_rows(a, rows.begin + rows.n, next),
-                          a.args.layout.row_bytes()};
-  fold_lanes<Dot, false>(a, rows.n, rows.seen, rows.lanes, ahead);
+  const size_t n_next = listed_rows(a, rows.begin + rows.n, next);
+  Trickle ahead = {next, n_next, a.args.layout.row_bytes(), fetch_period<Dot>(a, rows, n_next)};
+  for (size_t q = 0; q < a.n_queries; q += a.group.queries) {
+    const size_t lane = a.lane(q);
+    fold_group<Dot, false>(a, rows.n, q, rows.seen, {lane, lane + a.group.lanes}, ahead);
+  }
 }
 
 inline void begin_chunk(const Attend& a) noexcept {
@@ -129,12 +146,11 @@ inline void finish_lane(const Attend& a, size_t lane, float* out, float* lse) no
 }
 
 inline void finish_chunk(const Attend& a) noexcept {
-  const size_t n_heads = a.shape.n_heads;
   for (size_t q = 0; q < a.n_queries; ++q) {
     float* out = a.args.out + (a.first_query + q) * a.args.out_stride;
     float* lse = a.args.lse + (a.first_query + q) * a.args.lse_stride;
-    for (size_t h = 0; h < n_heads; ++h) {
-      finish_lane(a, q * n_heads + h, out + h * a.args.layout.d_latent, lse + h);
+    for (size_t h = 0; h < a.shape.n_heads; ++h) {
+      finish_lane(a, a.lane(q) + h, out + h * a.args.layout.d_latent, lse + h);
     }
   }
 }
@@ -143,12 +159,16 @@ template <class Rows>
 void attend_chunk(const Attend& a) noexcept {
   const size_t n_heads = a.shape.n_heads;
   const size_t d = a.args.layout.d_latent + a.args.layout.d_rope;
-  const float* q = a.args.q + a.first_query * a.args.q_stride;
-  const auto row = [&](size_t lane) {
-    const bool used = lane < a.n_queries * n_heads;
-    return used ? q + lane / n_heads * a.args.q_stride + lane % n_heads * d : nullptr;
-  };
-  pack_lanes<typename Rows::PackDot>(row, a.lanes, a.shape.n_units, a.query);
+  for (size_t first = 0; first < a.n_queries; first += a.group.queries) {
+    const float* q = a.args.q + (a.first_query + first) * a.args.q_stride;
+    const size_t left = a.n_queries - first;
+    const size_t used = (left < a.group.queries ? left : a.group.queries) * n_heads;
+    const auto row = [&](size_t lane) {
+      return lane < used ? q + lane / n_heads * a.args.q_stride + lane % n_heads * d : nullptr;
+    };
+    pack_lanes<typename Rows::PackDot>(row, a.group.lanes, a.shape.n_units,
+                                       a.query + a.lane(first) * a.shape.n_units);
+  }
   begin_chunk(a);
   for (size_t block = 0; block * kBlockRows < a.args.n_rows; ++block)
     fold_block<Rows>(a, block);
@@ -158,7 +178,11 @@ void attend_chunk(const Attend& a) noexcept {
 template <class Rows>
 void attend_rows(const AttendArgs& args) noexcept {
   const AttendShape shape = attend_shape<typename Rows::Dot>(args.layout, args.n_heads);
-  Attend a = {args, shape, 0, 0, 0, static_cast<float*>(args.scratch), {}, {}, {}, {}, {}, {}, {}};
+  if (args.n_heads == 0) return;
+  const bool masked = args.visible != nullptr;
+  const size_t most = chunk_queries(args.n_heads, masked);
+  Attend a = {args, shape, 0,  0,  {}, 0,  static_cast<float*>(args.scratch),
+              {},   {},    {}, {}, {}, {}, {}};
   a.values = a.keys + shape.keys();
   a.logits = a.values + shape.values();
   a.query = a.logits + shape.logits();
@@ -166,11 +190,12 @@ void attend_rows(const AttendArgs& args) noexcept {
   a.row_max = a.output + shape.output();
   a.row_sum = a.row_max + shape.state();
   a.rescale = a.row_sum + shape.state();
-  for (size_t first = 0; first < args.n_queries; first += shape.chunk_queries) {
+  for (size_t first = 0; first < args.n_queries; first += most) {
     const size_t left = args.n_queries - first;
     a.first_query = first;
-    a.n_queries = left < shape.chunk_queries ? left : shape.chunk_queries;
-    a.lanes = round_up_to(a.n_queries * args.n_heads, kTileAccumulators);
+    a.n_queries = left < most ? left : most;
+    a.group = lane_group(args.n_heads, masked, a.n_queries);
+    a.lanes = round_up_to(a.n_queries, a.group.queries) / a.group.queries * a.group.lanes;
     attend_chunk<Rows>(a);
   }
 }

@@ -23,6 +23,37 @@ struct BroadcastRows {
   const uint8_t* data;
   size_t row_bytes;
   size_t step_bytes;
+
+  DSA_INLINE const uint8_t* unit(size_t i, size_t k) const noexcept {
+    return data + i * row_bytes + k * step_bytes;
+  }
+};
+
+// Rows that lie anywhere, their units next to each other.
+template <size_t kRows>
+struct ListedRows {
+  const float* row[kRows];
+
+  DSA_INLINE const uint8_t* unit(size_t i, size_t k) const noexcept {
+    return reinterpret_cast<const uint8_t*>(row[i] + k);
+  }
+};
+
+// The vector side of a tile: unit k of lane l is at data + k * step + l.
+struct VectorUnits {
+  const float* data;
+  size_t step;
+
+  DSA_INLINE const float* unit(size_t k) const noexcept { return data + k * step; }
+};
+
+// The same, where unit k is number list[k] of those in memory.
+struct ListedUnits {
+  const float* data;
+  size_t step;
+  const uint8_t* list;
+
+  DSA_INLINE const float* unit(size_t k) const noexcept { return data + list[k] * step; }
 };
 
 // What a tile fetches into the L2 cache while it computes: a line of the rows at each step.
@@ -49,6 +80,30 @@ struct NoPrefetch {
   DSA_INLINE void step() noexcept {}
 };
 
+template <class Dot, class Rows, class Units, size_t kRows, size_t kVectors, class Ahead>
+DSA_INLINE void multiply_tile(const Rows& a,
+                              const Units& b,
+                              size_t n_units,
+                              Ahead& ahead,
+                              F32 (&acc)[kRows][kVectors]) noexcept {
+  for (size_t k = 0; k < n_units; ++k) {
+    ahead.step();
+    const float* vectors = b.unit(k);
+    typename Dot::Operand row[kVectors];
+    DSA_UNROLL
+    for (size_t j = 0; j < kVectors; ++j)
+      row[j] = Dot::load(vectors + j * kLanes);
+    DSA_UNROLL
+    for (size_t i = 0; i < kRows; ++i) {
+      const typename Dot::Operand unit = Dot::broadcast(a.unit(i, k));
+      DSA_UNROLL
+      for (size_t j = 0; j < kVectors; ++j) {
+        acc[i][j] = Dot::multiply_add(unit, row[j], acc[i][j]);
+      }
+    }
+  }
+}
+
 template <class Dot, size_t kRows, size_t kVectors, class Ahead>
 DSA_INLINE void dot_tile(const BroadcastRows& a,
                          const float* b,
@@ -56,22 +111,7 @@ DSA_INLINE void dot_tile(const BroadcastRows& a,
                          size_t n_units,
                          Ahead& ahead,
                          F32 (&acc)[kRows][kVectors]) noexcept {
-  for (size_t k = 0; k < n_units; ++k) {
-    ahead.step();
-    typename Dot::Operand row[kVectors];
-    DSA_UNROLL
-    for (size_t j = 0; j < kVectors; ++j)
-      row[j] = Dot::load(b + k * b_step + j * kLanes);
-    DSA_UNROLL
-    for (size_t i = 0; i < kRows; ++i) {
-      const typename Dot::Operand unit =
-          Dot::broadcast(a.data + i * a.row_bytes + k * a.step_bytes);
-      DSA_UNROLL
-      for (size_t j = 0; j < kVectors; ++j) {
-        acc[i][j] = Dot::multiply_add(unit, row[j], acc[i][j]);
-      }
-    }
-  }
+  multiply_tile<Dot>(a, VectorUnits{b, b_step}, n_units, ahead, acc);
 }
 
 template <class Dot, size_t kRows, size_t kVectors>
@@ -131,7 +171,10 @@ inline void pack_lanes(const RowOf& row, size_t n_lanes, size_t n_units, float* 
           }
         }
         float* to = group + begin * kStep + vector * kLanes;
-        for (size_t u = 0; u < n; ++u) {
+        size_t u = 0;
+        for (; u + kLanes <= n; u += kLanes)
+          transpose(part[0] + u, kPart, to + u * kStep, kStep);
+        for (; u < n; ++u) {
           for (size_t lane = 0; lane < kLanes; ++lane)
             to[u * kStep + lane] = part[lane][u];
         }
