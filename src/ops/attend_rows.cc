@@ -7,7 +7,6 @@ namespace dsa {
 
 namespace {
 
-constexpr size_t kHeadsPerItem = 64;
 constexpr size_t kMinRowsPerPart = 256;
 
 kernels::AttendArgs head_group(const RowAttention& args, size_t query, size_t group) {
@@ -49,15 +48,23 @@ void attend_one(const OpContext& context,
                                item.rows += first;
                                item.n_rows = std::min(part_rows, n_rows - first);
                                if (n_parts > 1) {
-                                 item.out = part_out + (part * args.n_heads + head) * d_latent;
-                                 item.lse = part_lse + part * args.n_heads + head;
+                                 // [group][part][head of the group]: what one merge reads
+                                 // lies together.
+                                 const size_t at = head * n_parts + part * item.n_heads;
+                                 item.out = part_out + at * d_latent;
+                                 item.lse = part_lse + at;
                                }
                                item.scratch = scratch + static_cast<size_t>(worker) * scratch_bytes;
                                context.kernels->attention->attend(item);
                              });
   if (n_parts == 1) return;
-  context.kernels->attention->merge(part_out, part_lse, n_parts, args.n_heads, d_latent, args.out,
-                                    args.lse);
+  context.pool->parallel_for(static_cast<int64_t>(n_groups), [&](int64_t index, int) {
+    const size_t head = static_cast<size_t>(index) * kHeadsPerItem;
+    context.kernels->attention->merge(part_out + head * n_parts * d_latent,
+                                      part_lse + head * n_parts, n_parts,
+                                      std::min(kHeadsPerItem, args.n_heads - head), d_latent,
+                                      args.out + head * d_latent, args.lse + head);
+  });
 }
 
 }  // namespace

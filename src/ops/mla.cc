@@ -6,13 +6,22 @@
 #include <vector>
 
 #include "common/math.h"
+#include "ops/attend_neighbours.h"
 #include "ops/mla_expanded.h"
 
 namespace dsa {
 
 namespace {
 
-constexpr size_t kQueryTile = 32;  // queries whose absorbed form exists at a time
+// Queries whose absorbed form exists at a time: as many as fit, within bounds.
+constexpr size_t kMinQueryTile = 32;
+constexpr size_t kMaxQueryTile = 256;
+constexpr size_t kQueryTileBytes = 16 << 20;
+
+size_t query_tile(const MlaDims& dims) {
+  const size_t bytes = dims.n_heads * (dims.d_row() + dims.d_latent) * sizeof(float);
+  return std::clamp(kQueryTileBytes / bytes, kMinQueryTile, kMaxQueryTile);
+}
 
 // Which form costs fewer multiplications for this step.
 bool expanded_is_cheaper(const MlaDims& dims,
@@ -175,6 +184,27 @@ void attend_tile(const OpContext& context,
   });
 }
 
+// The same where every row is read from the cache.
+void attend_selected(const OpContext& context,
+                     const MlaDims& dims,
+                     size_t first,
+                     size_t count,
+                     const LatentCacheView& cache,
+                     const SelectionLists& lists,
+                     MlaScratch* scratch) {
+  const SelectionLists from_first = {lists.positions + first * lists.stride, lists.counts + first,
+                                     lists.stride};
+  const NeighbourAttention attention = {cache,
+                                        from_first,
+                                        count,
+                                        dims.n_heads,
+                                        dims.scale,
+                                        scratch->absorbed_q.f32,
+                                        scratch->absorbed_out.f32,
+                                        scratch->lse};
+  attend_neighbours(context, attention, scratch->unions, scratch->attend, scratch->attend_bytes);
+}
+
 void absorbed_attention(const OpContext& context,
                         const MlaDims& dims,
                         const MlaQueries& queries,
@@ -183,13 +213,18 @@ void absorbed_attention(const OpContext& context,
                         const SelectionLists& lists,
                         MlaScratch* scratch,
                         float* out) {
-  for (size_t first = 0; first < queries.n_queries; first += kQueryTile) {
-    const size_t count = std::min(kQueryTile, queries.n_queries - first);
+  const size_t tile = query_tile(dims);
+  for (size_t first = 0; first < queries.n_queries; first += tile) {
+    const size_t count = std::min(tile, queries.n_queries - first);
     context.enter(Part::kProjections);
     absorb_queries(context, dims, queries.q.from_row(first), count, kv_b, scratch->absorbed_q);
     context.enter(Part::kAttention);
-    resolve_rows(context, queries, first, count, cache, lists, scratch);
-    attend_tile(context, dims, queries, count, cache, lists, scratch);
+    if (queries.n_queries > 1 && queries.own_rows == nullptr && lists.positions != nullptr) {
+      attend_selected(context, dims, first, count, cache, lists, scratch);
+    } else {
+      resolve_rows(context, queries, first, count, cache, lists, scratch);
+      attend_tile(context, dims, queries, count, cache, lists, scratch);
+    }
     context.enter(Part::kOutput);
     expand_outputs(context, dims, scratch->absorbed_out, count, kv_b,
                    out + first * dims.n_heads * dims.d_v);
@@ -206,7 +241,7 @@ void MlaScratch::plan(const OpContext& context,
                       size_t max_context,
                       size_t max_selected,
                       ScratchPlan* plan) {
-  const size_t tile = std::min(kQueryTile, max_queries);
+  const size_t tile = std::min(query_tile(dims), max_queries);
   const auto n_threads = static_cast<size_t>(context.pool->n_threads());
   plan_buffer(plan, &absorbed_q, tile, dims.n_heads * dims.d_row(), false);
   plan_buffer(plan, &absorbed_out, tile, dims.n_heads * dims.d_latent, bf16);
@@ -223,6 +258,9 @@ void MlaScratch::plan(const OpContext& context,
   attend_bytes = std::max(attend_scratch_bytes(context, layout, dims.n_heads),
                           attend_scratch_bytes(context, own_layout, dims.n_heads));
   plan->add(&attend, n_threads * attend_bytes);
+  unions.resize(n_threads);
+  for (RowUnion& rows_of_tile : unions)
+    rows_of_tile.plan(max_selected, max_context, plan);
   plan_buffer(plan, &latents, kLatentTile, dims.d_row(), bf16);
   expanded_bytes = expanded_scratch_bytes(dims, max_queries);
   plan->add(&expanded, n_threads * expanded_bytes);
@@ -237,12 +275,16 @@ void MlaScratch::plan(const OpContext& context,
 
 void mla_attention(const OpContext& context,
                    const MlaDims& dims,
-                   const MlaQueries& queries,
+                   const MlaQueries& all_queries,
                    const Weight& kv_b,
                    const LatentCacheView& cache,
                    const SelectionLists& lists,
                    MlaScratch* scratch,
                    float* out) {
+  MlaQueries queries = all_queries;
+  if (queries.q.bf16 != nullptr || cache.layout.format == CacheFormat::kF32) {
+    queries.own_rows = nullptr;  // the cache's rows give the same products
+  }
   const size_t context_length = queries.first_position + queries.n_queries;
   const bool mask_fits =
       lists.positions == nullptr || context_length <= scratch->visible_words * 64;

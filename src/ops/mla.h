@@ -6,17 +6,20 @@
 //   expanded   keys and values of every head are computed from the latents, tile by tile:
 //              k = [W_UK latent ; rope], v = W_UV latent
 //
-// The form is chosen by counting multiplications: absorbed reads only the selected rows, expanded
-// does less per (query, row) pair. The choice depends on the step alone.
+// The form is chosen by counting multiplications, which measured as well as any weighting of them:
+// absorbed reads only the selected rows, expanded does less per (query, row) pair. The choice
+// depends on the step alone.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "ops/cache_view.h"
 #include "ops/context.h"
 #include "ops/indexer.h"
 #include "ops/matmul.h"
+#include "ops/row_union.h"
 #include "ops/rows.h"
 #include "runtime/scratch.h"
 #include "tensor/weight.h"
@@ -40,8 +43,9 @@ struct MlaQueries {
   size_t n_queries = 0;
   size_t first_position = 0;  // query i stands at first_position + i
   // The step's own rows, [n_queries, d_latent + d_rope] f32: the latent as the cache gives it back,
-  // the rope key as computed, before a cache format rounds it. A step of several queries reads its
-  // own tokens from here, as DeepSeek's reference does; null: everything is read from the cache.
+  // the rope key as computed, before a cache format rounds it. In f32 a step of several queries
+  // reads its own tokens from here, as DeepSeek's reference does; in bf16 products the rope key is
+  // rounded anyway. null: everything is read from the cache.
   const float* own_rows = nullptr;
 };
 
@@ -59,8 +63,9 @@ struct MlaScratch {
   size_t own_stride = 0;
   uint8_t* attend = nullptr;  // [threads]
   size_t attend_bytes = 0;
-  RowBuffer latents;            // [kLatentTile, d_row]
-  uint8_t* expanded = nullptr;  // [threads] keys, values, scores of one head's tile
+  std::vector<RowUnion> unions;  // [threads]
+  RowBuffer latents;             // [kLatentTile, d_row]
+  uint8_t* expanded = nullptr;   // [threads] keys, values, scores of one head's tile
   size_t expanded_bytes = 0;
   float* row_max = nullptr;  // [n_heads, max_queries]
   float* row_sum = nullptr;
@@ -108,6 +113,7 @@ struct RowAttention {
 };
 
 inline constexpr size_t kMaxAttentionParts = 8;
+inline constexpr size_t kHeadsPerItem = 64;  // heads that share one gather of a row
 
 // Bytes of one thread's scratch for attend_rows(), a multiple of 64.
 size_t attend_scratch_bytes(const OpContext& context, const LatentLayout& layout, size_t n_heads);
