@@ -18,7 +18,7 @@ DSA_INLINE void convert_keys(const uint8_t* codes, size_t n, float* units) noexc
   size_t i = 0;
   for (; i + kCodes <= n; i += kCodes) {
     __m512i pairs[2];
-    e4m3_pairs(_mm512_loadu_si512(codes + i), pairs);
+    e4m3_pairs(_mm512_loadu_si512(codes + i), e4m3_tables(), pairs);
     _mm512_storeu_si512(units + i / 2, pairs[0]);
     _mm512_storeu_si512(units + i / 2 + kLanes, pairs[1]);
   }
