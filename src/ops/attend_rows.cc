@@ -7,7 +7,7 @@ namespace dsa {
 
 namespace {
 
-constexpr size_t kMinRowsPerPart = 256;
+constexpr size_t kMinRowsPerPart = 512;
 
 kernels::AttendArgs head_group(const RowAttention& args, size_t query, size_t group) {
   const size_t d_row = args.layout.d_latent + args.layout.d_rope;

@@ -36,6 +36,8 @@ struct UnitList {
   }
 };
 
+constexpr size_t kRowsAhead = 4;  // of the row at hand, fetched into the L1 cache
+
 // Copies the wanted rows of a block into units; the others become zeros.
 template <class Rows>
 void gather(const Attend& a, size_t begin, size_t n, const RowBits& wanted) noexcept {
@@ -43,6 +45,11 @@ void gather(const Attend& a, size_t begin, size_t n, const RowBits& wanted) noex
   const size_t row_bytes = args.layout.row_bytes();
   const size_t n_tile = round_up_to(n, kTileAccumulators);
   for (size_t j = 0; j < n_tile; ++j) {
+    if (j + kRowsAhead < n && wanted.has(j + kRowsAhead)) {
+      const size_t next = static_cast<size_t>(args.rows[begin + j + kRowsAhead]);
+      for (size_t line = 0; line < row_bytes; line += 64)
+        __builtin_prefetch(args.base + next * row_bytes + line);
+    }
     float* units = a.keys + j * a.shape.stride;
     if (!wanted.has(j)) {
       __builtin_memset(units, 0, sizeof(float) * a.shape.stride);
