@@ -6,9 +6,8 @@
 //   expanded   keys and values of every head are computed from the latents, tile by tile:
 //              k = [W_UK latent ; rope], v = W_UV latent
 //
-// The form is chosen by counting multiplications, which measured as well as any weighting of them:
-// absorbed reads only the selected rows, expanded does less per (query, row) pair. The choice
-// depends on the step alone.
+// The form is chosen by counting multiplications: absorbed reads only the selected rows, expanded
+// does less per (query, row) pair. The choice depends on the step alone.
 #pragma once
 
 #include <cstddef>
