@@ -73,7 +73,10 @@ class Conformance : public testing::TestWithParam<Case> {
   }
 };
 
-TEST_P(Conformance, TinyModelInF32GivesTheReferenceLogitsAndSelections) {
+// Every tier, one thread and two, token by token and in chunks.
+class TinyConformance : public Conformance {};
+
+TEST_P(TinyConformance, F32GivesTheReferenceLogitsAndSelections) {
   expect_f32_match(tiny());
 }
 
@@ -105,6 +108,24 @@ TEST_P(Conformance, TinyModelWithFp8CachesStaysNearTheReference) {
   EXPECT_GE(same_selections(got, want), kFp8SameSelections);
 }
 
+std::vector<Case> every_case() {
+  std::vector<Case> cases;
+  for (const char* tier : {"scalar", "avx2", "avx512"}) {
+    for (const int n_threads : {1, 2}) {
+      for (const int64_t chunk : {1, 7, 64, 128})
+        cases.push_back({tier, n_threads, chunk});
+    }
+  }
+  return cases;
+}
+
+std::string case_name(const testing::TestParamInfo<Case>& info) {
+  return info.param.tier + "_threads" + std::to_string(info.param.n_threads) + "_chunk" +
+         std::to_string(info.param.chunk);
+}
+
+INSTANTIATE_TEST_SUITE_P(, TinyConformance, testing::ValuesIn(every_case()), case_name);
+
 INSTANTIATE_TEST_SUITE_P(,
                          Conformance,
                          testing::Values(Case{"scalar", 2, 128},
@@ -114,11 +135,7 @@ INSTANTIATE_TEST_SUITE_P(,
                                          Case{"avx512", 1, 7},
                                          Case{"avx512", 2, 64},
                                          Case{"avx512", 1, 448}),
-                         [](const auto& param) {
-                           return param.param.tier + "_threads" +
-                                  std::to_string(param.param.n_threads) + "_chunk" +
-                                  std::to_string(param.param.chunk);
-                         });
+                         case_name);
 
 class BitIdentity : public testing::TestWithParam<CacheFormat> {};
 
@@ -136,6 +153,7 @@ TEST_P(BitIdentity, OneThreadAndTwoGiveTheSameBits) {
     EXPECT_EQ(one.logits, two.logits) << name;
     EXPECT_EQ(one.logits, three.logits) << name;
     EXPECT_EQ(one.selected, two.selected) << name;
+    EXPECT_EQ(one.selected, three.selected) << name;
   }
 }
 
