@@ -41,7 +41,7 @@ nlohmann::ordered_json to_json(const KernelMeasure& measure) {
           {"ms", measure.ms.median},      {"ms_p10", measure.ms.low},
           {"ms_p90", measure.ms.high},    {"repetitions", measure.ms.n},
           {"limit_ms", measure.limit_ms}, {"efficiency", measure.efficiency()},
-          {"bound", measure.bound}};
+          {"bound", measure.bound},       {"recall", measure.recall}};
 }
 
 void print_row(const KernelMeasure& measure) {

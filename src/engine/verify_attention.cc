@@ -1,128 +1,15 @@
 #include <algorithm>
-#include <cstring>
-#include <initializer_list>
-#include <limits>
-#include <numeric>
 
+#include "engine/verify_cache.h"
 #include "engine/verify_checks.h"
 #include "reference/attention.h"
-#include "reference/indexer.h"
-#include "reference/top_k.h"
 #include "runtime/aligned_buffer.h"
 
 namespace dsa {
 
 namespace {
 
-using Sizes = std::initializer_list<size_t>;
-
-constexpr CacheFormat kFormats[] = {CacheFormat::kFp8, CacheFormat::kBF16, CacheFormat::kF32};
-constexpr double kEps = 0x1p-23;
 constexpr double kBf16Rounding = 0x1p-9;  // of a weight p, where rows multiply as bf16
-
-// Fills n elements at `out` with random values of a cache's element type.
-void fill(CacheFormat format, size_t n, VerifyRandom* random, uint8_t* out) {
-  for (size_t i = 0; i < n; ++i) {
-    const float value = random->value();
-    const uint16_t bf16 = f32_to_bf16(value);
-    switch (format) {
-      case CacheFormat::kFp8:
-        out[i] = f32_to_e4m3(value);
-        break;
-      case CacheFormat::kBF16:
-        std::memcpy(out + 2 * i, &bf16, sizeof bf16);
-        break;
-      case CacheFormat::kF32:
-        std::memcpy(out + 4 * i, &value, sizeof value);
-        break;
-    }
-  }
-}
-
-void fill_scales(size_t n, VerifyRandom* random, uint8_t* out) {
-  for (size_t i = 0; i < n; ++i) {
-    const float scale = std::ldexp(1.0F, -static_cast<int>(random->bits() % 5));
-    std::memcpy(out + 4 * i, &scale, sizeof scale);
-  }
-}
-
-void verify_scores(const kernels::IndexerKernels& kernels,
-                   CacheFormat format,
-                   const ReportCheck& report) {
-  CaseLog log;
-  const IndexKeyLayout layout = {format, 128};
-  constexpr size_t kKeys = 200;
-  constexpr size_t kPages = 4;
-  VerifyRandom random(11);
-  std::vector<uint8_t> pool(kPages * layout.page_bytes());
-  for (size_t page = 0; page < kPages; ++page) {
-    uint8_t* base = pool.data() + page * layout.page_bytes();
-    fill(format, kPageTokens * layout.dim, &random, base);
-    if (format == CacheFormat::kFp8)
-      fill_scales(kPageTokens, &random, base + layout.scale_offset());
-  }
-  const int32_t pages[] = {2, 0, 3, 1};
-  for (const size_t n_heads : Sizes{8, 20, 64}) {
-    std::vector<float> q(n_heads * layout.dim);
-    for (float& value : q) {
-      value = random.value();
-      if (format == CacheFormat::kFp8) value = e4m3_to_f32(f32_to_e4m3(value));
-      if (format == CacheFormat::kBF16) value = bf16_to_f32(f32_to_bf16(value));
-    }
-    const std::vector<float> weights = random.values(n_heads);
-    const AlignedBuffer packed =
-        AlignedBuffer::allocate(kernels.packed_query_bytes(format, n_heads, layout.dim), "query")
-            .value();
-    kernels.pack_query(format, q.data(), weights.data(), n_heads, layout.dim, packed.data());
-    const void* query = packed.data();
-    std::vector<float> out(kKeys);
-    kernels::IndexScoresArgs args;
-    args.queries = &query;
-    args.n_queries = 1;
-    args.n_heads = n_heads;
-    args.layout = layout;
-    args.base = pool.data();
-    args.page_stride = layout.page_bytes();
-    args.pages = pages;
-    args.last = kKeys;
-    args.out = out.data();
-    args.ld_out = kKeys;
-    kernels.scores(args);
-    for (size_t j = 0; j < kKeys; ++j) {
-      const uint8_t* page =
-          pool.data() + static_cast<size_t>(pages[j / kPageTokens]) * layout.page_bytes();
-      const reference::IndexScore want =
-          reference::index_score(q, weights, reference::index_key(layout, page, j % kPageTokens));
-      log.compare(static_cast<double>(out[j]), want.value,
-                  (128 + static_cast<double>(n_heads)) * kEps * want.magnitude);
-    }
-  }
-  report(std::string("index_scores/") + cache_format_name(format), log);
-}
-
-void verify_top_k(const kernels::IndexerKernels& kernels, const ReportCheck& report) {
-  CaseLog log;
-  VerifyRandom random(12);
-  for (const size_t n : Sizes{1, 63, 100, 5000}) {
-    for (int kind = 0; kind < 5; ++kind) {
-      std::vector<float> scores = random.values(n);
-      for (size_t i = 0; i < n; ++i) {
-        if (kind == 1) scores[i] = std::floor(scores[i]);  // many ties
-        if (kind == 2) scores[i] = 1.0F;
-        if (kind == 3) scores[i] = static_cast<float>(i);
-        if (kind == 4 && i % 3 == 0) scores[i] = std::numeric_limits<float>::quiet_NaN();
-      }
-      for (const size_t k : {size_t{1}, n / 3, n - 1, n}) {
-        std::vector<int32_t> out(k);
-        const AlignedBuffer scratch =
-            AlignedBuffer::allocate(kernels.top_k_scratch_bytes(n, k) + 1, "selection").value();
-        const size_t count = kernels.top_k(scores.data(), n, k, out.data(), scratch.data());
-        log.require(count == k && out == reference::top_k(scores, k));
-      }
-    }
-  }
-  report("top_k", log);
-}
 
 void verify_attend(const kernels::AttentionKernels& kernels,
                    CacheFormat format,
@@ -191,15 +78,45 @@ void verify_attend(const kernels::AttentionKernels& kernels,
   report(std::string("attend/") + cache_format_name(format), log);
 }
 
-}  // namespace
-
-void verify_indexer_kernels(const kernels::IndexerKernels& kernels, const ReportCheck& report) {
-  for (const CacheFormat format : kFormats)
-    verify_scores(kernels, format, report);
-  verify_top_k(kernels, report);
+// Softmax averages of disjoint lists from those of the lists, one of them empty.
+void verify_merge(const kernels::AttentionKernels& kernels, const ReportCheck& report) {
+  CaseLog log;
+  VerifyRandom random(15);
+  constexpr size_t kParts = 3;
+  constexpr size_t kHeads = 5;
+  for (const size_t d : Sizes{1, 16, 37, 512}) {
+    const std::vector<float> parts = random.values(kParts * kHeads * d);
+    std::vector<float> lse_parts = random.values(kParts * kHeads);
+    for (size_t h = 0; h < kHeads; h += 2)
+      lse_parts[kHeads + h] = -HUGE_VALF;
+    std::vector<float> out(kHeads * d);
+    std::vector<float> lse(kHeads);
+    kernels.merge(parts.data(), lse_parts.data(), kParts, kHeads, d, out.data(), lse.data());
+    for (size_t h = 0; h < kHeads; ++h) {
+      double sum = 0;
+      for (size_t p = 0; p < kParts; ++p)
+        sum += std::exp(static_cast<double>(lse_parts[p * kHeads + h]));
+      log.compare(static_cast<double>(lse[h]), std::log(sum), 16 * kEps);
+      for (size_t i = 0; i < d; ++i) {
+        double want = 0;
+        double magnitude = 0;
+        for (size_t p = 0; p < kParts; ++p) {
+          const double weight = std::exp(static_cast<double>(lse_parts[p * kHeads + h])) / sum;
+          const double term = weight * static_cast<double>(parts[(p * kHeads + h) * d + i]);
+          want += term;
+          magnitude += std::abs(term);
+        }
+        log.compare(static_cast<double>(out[h * d + i]), want, 32 * kEps * magnitude);
+      }
+    }
+  }
+  report("merge", log);
 }
 
+}  // namespace
+
 void verify_attention_kernels(const kernels::AttentionKernels& kernels, const ReportCheck& report) {
+  verify_merge(kernels, report);
   for (const CacheFormat format : kFormats)
     verify_attend(kernels, format, report);
 }

@@ -13,6 +13,7 @@
 #include "model/random_source.h"
 #include "model/weights.h"
 #include "ops/indexer.h"
+#include "ops/indexer_parts.h"
 #include "ops/matmul.h"
 #include "ops/mla.h"
 
@@ -108,6 +109,10 @@ class Cases {
       DSA_RETURN_IF_ERROR(index_scores(format, 1, slow ? kContext / 16 : kContext));
       DSA_RETURN_IF_ERROR(index_scores(format, 16, slow ? kContext / 64 : kContext / 8));
     }
+    if (context_.kernels->indexer->estimate != nullptr) {
+      DSA_RETURN_IF_ERROR(estimates(1, kContext));
+      DSA_RETURN_IF_ERROR(estimates(16, kContext / 8));
+    }
     DSA_RETURN_IF_ERROR(top_k());
     for (const CacheFormat format : kFormats) {
       for (const size_t n_heads : {size_t{128}, size_t{64}, size_t{16}}) {
@@ -131,6 +136,8 @@ class Cases {
     double peak = 1;
     double bytes = 0;
     double bandwidth = 1;
+    bool int8 = false;
+    double recall = 1;
   };
 
   template <class Call>
@@ -145,7 +152,8 @@ class Cases {
     const double compute = work.flops / work.peak * 1e3;
     const double memory = work.bytes / work.bandwidth * 1e3;
     measure.limit_ms = std::max(compute, memory);
-    measure.bound = compute > memory ? "flops" : "bytes";
+    measure.bound = compute < memory ? "bytes" : work.int8 ? "int8" : "flops";
+    measure.recall = work.recall;
     stopped_ = !done_(measure);
     return {};
   }
@@ -187,6 +195,70 @@ class Cases {
       score_keys(context_, dims, rows.data(), n_queries, pool(format).index(0), data_.pages.data(),
                  n_keys, scores.data(), n_keys);
     });
+  }
+
+  // The first pass of a pruned selection, and how good a selection it would be by itself.
+  Status estimates(size_t n_queries, size_t n_keys) {
+    const kernels::IndexerKernels& kernels = *context_.kernels->indexer;
+    const size_t n_q = kIndexer.n_heads * kIndexer.dim;
+    const size_t packed_bytes =
+        kernels.packed_query_bytes(CacheFormat::kFp8, kIndexer.n_heads, kIndexer.dim);
+    const size_t estimate_bytes = kernels.estimate->packed_bytes(kIndexer.n_heads, kIndexer.dim);
+    DSA_ASSIGN_OR_RETURN(
+        const AlignedBuffer packed,
+        AlignedBuffer::allocate(n_queries * (packed_bytes + estimate_bytes), "queries"));
+    std::vector<float> q(data_.values.begin(),
+                         data_.values.begin() + static_cast<std::ptrdiff_t>(n_queries * n_q));
+    std::vector<float> gates(
+        data_.values.end() - static_cast<std::ptrdiff_t>(n_queries * kIndexer.n_heads),
+        data_.values.end());
+    pack_queries(context_, kIndexer, {q.data(), gates.data(), n_queries, 0}, packed.data(),
+                 packed_bytes);
+    std::vector<const void*> rows(n_queries);
+    for (size_t i = 0; i < n_queries; ++i) {
+      uint8_t* row = packed.data() + n_queries * packed_bytes + i * estimate_bytes;
+      kernels.estimate->pack(q.data() + i * n_q, gates.data() + i * kIndexer.n_heads,
+                             kIndexer.n_heads, kIndexer.dim, row);
+      rows[i] = row;
+    }
+    std::vector<float> found(n_queries * n_keys);
+    std::vector<float> reach(n_keys);
+    const KeyRange keys = {pool(CacheFormat::kFp8).index(0), data_.pages.data(), n_keys};
+    const auto run = [&] {
+      for_each_key_range(context_, kIndexer, rows.data(), n_queries, keys, found.data(), n_keys,
+                         [&](const kernels::IndexScoresArgs& args) {
+                           kernels.estimate->estimates(args, reach.data() + args.first);
+                         });
+    };
+    run();
+    std::vector<float> exact(n_keys);
+    const void* first = packed.data();
+    score_keys(context_, kIndexer, &first, 1, keys.base, keys.pages, n_keys, exact.data(), n_keys);
+    Work work;
+    work.kernel = "indexer estimates int8";
+    work.shape = fmt::format("{} x {} keys, 64 heads x 128", n_queries, n_keys);
+    work.flops = 2.0 * static_cast<double>(n_queries * n_keys * n_q);
+    work.peak = limits_.int8_ops;
+    work.bytes = static_cast<double>(n_keys / kPageTokens * kIndexer.layout.page_bytes());
+    work.bandwidth = limits_.read_bytes;
+    work.int8 = true;
+    DSA_ASSIGN_OR_RETURN(work.recall, recall(exact, found.data()));
+    return report(work, run);
+  }
+
+  Result<double> recall(const std::vector<float>& exact, const float* estimates) const {
+    const kernels::IndexerKernels& kernels = *context_.kernels->indexer;
+    DSA_ASSIGN_OR_RETURN(
+        const AlignedBuffer scratch,
+        AlignedBuffer::allocate(kernels.top_k_scratch_bytes(exact.size(), kTopK), "selection"));
+    std::vector<int32_t> want(kTopK);
+    std::vector<int32_t> got(kTopK);
+    kernels.top_k(exact.data(), exact.size(), kTopK, want.data(), scratch.data());
+    kernels.top_k(estimates, exact.size(), kTopK, got.data(), scratch.data());
+    std::vector<int32_t> both;
+    std::set_intersection(want.begin(), want.end(), got.begin(), got.end(),
+                          std::back_inserter(both));
+    return static_cast<double>(both.size()) / static_cast<double>(kTopK);
   }
 
   Status top_k() {
