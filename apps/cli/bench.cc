@@ -129,23 +129,25 @@ void add_attention_option(CLI::App& app, std::vector<dsa::AttentionMode>& attent
       ->type_name("A[,A]");
 }
 
-void add_weights_option(CLI::App& app, dsa::BenchWeights& weights) {
-  app.add_option_function<std::string>(
-         "--weights",
-         [&weights](const std::string& text) {
-           weights = parse_list<dsa::BenchWeights>("--weights", text,
-                                                   {{"fp8", dsa::BenchWeights::kFp8},
-                                                    {"bf16", dsa::BenchWeights::kBF16},
-                                                    {"f32", dsa::BenchWeights::kF32}})
-                         .front();
-         },
-         "Type of random weights (default fp8)")
+CLI::Option* add_weights_option(CLI::App& app, dsa::BenchWeights& weights) {
+  return app
+      .add_option_function<std::string>(
+          "--weights",
+          [&weights](const std::string& text) {
+            weights = parse_list<dsa::BenchWeights>("--weights", text,
+                                                    {{"fp8", dsa::BenchWeights::kFp8},
+                                                     {"bf16", dsa::BenchWeights::kBF16},
+                                                     {"f32", dsa::BenchWeights::kF32}})
+                          .front();
+          },
+          "Type of random weights (default fp8)")
       ->type_name("fp8|bf16|f32");
 }
 
-void add_chunk_option(CLI::App& app, int64_t& prefill_tokens) {
-  app.add_option("--chunk", prefill_tokens,
-                 fmt::format("Tokens of a prefill step (default {})", prefill_tokens))
+CLI::Option* add_chunk_option(CLI::App& app, int64_t& prefill_tokens) {
+  return app
+      .add_option("--chunk", prefill_tokens,
+                  fmt::format("Tokens of a prefill step (default {})", prefill_tokens))
       ->type_name("N")
       ->check(whole_number(1, 8192));
 }

@@ -47,8 +47,8 @@ const char* mode_name(dsa::AttentionMode mode);
 // Options that several kinds have; the defaults shown are the values now.
 void add_contexts_option(CLI::App& app, std::vector<int64_t>& contexts);
 void add_attention_option(CLI::App& app, std::vector<dsa::AttentionMode>& attention);
-void add_weights_option(CLI::App& app, dsa::BenchWeights& weights);
-void add_chunk_option(CLI::App& app, int64_t& prefill_tokens);
+CLI::Option* add_weights_option(CLI::App& app, dsa::BenchWeights& weights);
+CLI::Option* add_chunk_option(CLI::App& app, int64_t& prefill_tokens);
 void add_repetitions_option(CLI::App& app, int& repetitions);
 void add_threads_option(CLI::App& app, int& n_threads);
 

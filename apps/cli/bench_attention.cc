@@ -140,13 +140,20 @@ Action add_bench_attention(CLI::App& app) {
   add_contexts_option(app, options->contexts);
   add_attention_option(app, options->attention);
   add_weights_option(app, options->layer.weights);
-  add_chunk_option(app, options->layer.prefill_tokens);
+  const auto* chunk = add_chunk_option(app, options->layer.prefill_tokens);
   add_repetitions_option(app, options->layer.repetitions);
   add_threads_option(app, options->layer.n_threads);
   add_cache_options(app, options->layer.kv_cache, options->layer.index_cache);
   add_json_option(app, options->json);
   app.footer(kFooter);
-  return [options] { return run_bench(*options); };
+  return [options, chunk] {
+    const bool prefills = std::find(options->phases.begin(), options->phases.end(),
+                                    BenchPhase::kPrefill) != options->phases.end();
+    if (chunk->count() > 0 && !prefills) {
+      throw CLI::ValidationError("--chunk", "has no effect without --phase prefill");
+    }
+    return run_bench(*options);
+  };
 }
 
 }  // namespace cli

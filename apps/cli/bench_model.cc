@@ -151,13 +151,14 @@ Status run_bench(const Options& options) {
 Action add_bench_model(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("-m,--model", options->dir, "Checkpoint directory")->type_name("DIR");
-  app.add_option("--shape", options->shape,
-                 "Random weights instead: v32, glm5 or a config.json, with changes such as\n"
-                 "v32,layers=2,experts=8,dense=1,vocab=4096")
-      ->type_name("SHAPE");
+  auto* shape =
+      app.add_option("--shape", options->shape,
+                     "Random weights instead: v32, glm5 or a config.json, with changes such as\n"
+                     "v32,layers=2,experts=8,dense=1,vocab=4096")
+          ->type_name("SHAPE");
   add_contexts_option(app, options->contexts);
   add_attention_option(app, options->attention);
-  add_weights_option(app, options->weights);
+  add_weights_option(app, options->weights)->needs(shape);
   add_chunk_option(app, options->bench.prefill_tokens);
   add_repetitions_option(app, options->bench.repetitions);
   add_threads_option(app, options->bench.n_threads);

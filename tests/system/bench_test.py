@@ -91,8 +91,11 @@ class BenchKernels(unittest.TestCase):
         for part in ("indexer scores fp8", "top-k", "sparse attention fp8", "dense attention",
                      "matrix x vector", "matrix x matrix"):
             self.assertIn(part, kernels)
+        if tier == "avx512":
+            self.assertIn("indexer estimates int8", kernels)
         for row in rows:
             self.assertIn(row["bound"], ("flops", "int8", "bytes"))
+            self.assertTrue(0.9 < row["recall"] <= 1)
             self.assertAlmostEqual(row["efficiency"], row["limit_ms"] / row["ms"])
 
 
@@ -105,6 +108,8 @@ class BenchMistakes(unittest.TestCase):
             (["attention", "--attention", "dsa,sparse"], 2, "dsa or dense"),
             (["attention", "--phase", ""], 2, "--phase"),
             (["kernels", "--tier", "sse2"], 1, "sse2"),
+            (["attention", "--chunk", "8"], 2, "--phase prefill"),
+            (["model", "-m", MODEL, "--weights", "bf16"], 2, "--shape"),
             (["model"], 2, "-m DIR or --shape"),
             (["model", "--shape", "v32,layers=0"], 2, "layers=N"),
             ([], 2, "subcommand"),
