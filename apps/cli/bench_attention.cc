@@ -90,12 +90,18 @@ void print_row(const LayerMeasure& measure) {
                     measure.sparse ? fmt::format("{:.2f}", measure.overlap) : "-"));
 }
 
+bool prefills(const Options& options) {
+  return std::find(options.phases.begin(), options.phases.end(), BenchPhase::kPrefill) !=
+         options.phases.end();
+}
+
 Status run_bench(const Options& options) {
   auto shape = read_shape(options.shape);
   if (!shape.ok()) return shape.status();
   auto limits = dsa::measure_machine(options.layer.n_threads);
   if (!limits.ok()) return limits.status();
   dsa::LayerBenchOptions layer = options.layer;
+  if (!prefills(options)) layer.prefill_tokens = 1;  // the scratch of decoding alone
   layer.max_context = *std::max_element(options.contexts.begin(), options.contexts.end());
   auto bench = dsa::LayerBench::create(*shape, layer);
   if (!bench.ok()) return bench.status();
@@ -147,9 +153,7 @@ Action add_bench_attention(CLI::App& app) {
   add_json_option(app, options->json);
   app.footer(kFooter);
   return [options, chunk] {
-    const bool prefills = std::find(options->phases.begin(), options->phases.end(),
-                                    BenchPhase::kPrefill) != options->phases.end();
-    if (chunk->count() > 0 && !prefills) {
+    if (chunk->count() > 0 && !prefills(*options)) {
       throw CLI::ValidationError("--chunk", "has no effect without --phase prefill");
     }
     return run_bench(*options);

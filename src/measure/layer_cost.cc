@@ -48,9 +48,9 @@ class Cost {
     int64_t weights = c_.hidden_size * (c_.q_lora_rank + row) +
                       c_.q_lora_rank * c_.n_heads * (c_.qk_nope_head_dim + c_.qk_rope_head_dim) +
                       c_.n_heads * c_.qk_nope_head_dim * c_.kv_lora_rank;
-    if (step_.attention == AttentionMode::kDsa) {
-      weights += c_.hidden_size * (c_.indexer.head_dim + c_.indexer.n_heads) +
-                 c_.q_lora_rank * c_.indexer.n_heads * c_.indexer.head_dim;
+    if (step_.attention == AttentionMode::kDsa) weights += c_.hidden_size * c_.indexer.head_dim;
+    if (step_.sparse) {
+      weights += c_.indexer.n_heads * (c_.hidden_size + c_.q_lora_rank * c_.indexer.head_dim);
     }
     return products("projections", weights);
   }

@@ -120,6 +120,13 @@ void AttentionBlock::begin(std::span<const ForwardStep> steps) {
   }
 }
 
+bool AttentionBlock::needs_queries(std::span<const ForwardStep> steps,
+                                   const ForwardHooks& hooks) const {
+  if (hooks.selection != nullptr && hooks.selection_scores) return true;
+  return std::any_of(steps.begin(), steps.end(),
+                     [this](const ForwardStep& step) { return !all_selected(options_, step); });
+}
+
 void AttentionBlock::run(std::span<const ForwardStep> steps,
                          const LayerWeights& layer,
                          size_t index,
@@ -128,13 +135,14 @@ void AttentionBlock::run(std::span<const ForwardStep> steps,
                          const RowBuffer& normed) {
   const bool indexed = options_.attention == AttentionMode::kDsa &&
                        config_.indexer.layers[index] == IndexerKind::kFull;
+  const bool selects = indexed && needs_queries(steps, hooks);
   context_.enter(Part::kProjections);
   normalise_rows(context_, hidden, n_rows_, layer.input_norm,
                  static_cast<float>(config_.rms_norm_eps), normed);
-  project_down(layer, indexed, normed);
+  project_down(layer, indexed, selects, normed);
   finish_latents(layer, index, indexed);
-  project_up(layer, indexed);
-  rotate_queries(indexed);
+  project_up(layer, selects);
+  rotate_queries(selects);
   size_t first_row = 0;
   for (size_t s = 0; s < steps.size(); ++s) {
     const ForwardStep& step = steps[s];
@@ -158,6 +166,7 @@ void AttentionBlock::run(std::span<const ForwardStep> steps,
 
 void AttentionBlock::project_down(const LayerWeights& layer,
                                   bool indexed,
+                                  bool selects,
                                   const RowBuffer& normed) {
   const Activation x = activation(normed);
   std::vector<MatmulJob> jobs;
@@ -165,6 +174,8 @@ void AttentionBlock::project_down(const LayerWeights& layer,
   jobs.push_back(matmul_nt(context_, x, n_rows_, layer.kv_a, kv_, mla_.d_row()));
   if (indexed) {
     jobs.push_back(matmul_nt(context_, x, n_rows_, layer.indexer.wk, index_key_, indexer_.dim));
+  }
+  if (selects) {
     // The gates decide the order of near ties: always f32.
     jobs.push_back(matmul_nt(context_, {x.f32, nullptr, x.ld}, n_rows_, layer.indexer.weights_proj,
                              index_gate_, indexer_.n_heads));
@@ -209,18 +220,18 @@ void AttentionBlock::finish_index_key(const LayerWeights& layer, size_t index, s
   store_index_key(vector, layout, key, slot % kPageTokens, page);
 }
 
-void AttentionBlock::project_up(const LayerWeights& layer, bool indexed) {
+void AttentionBlock::project_up(const LayerWeights& layer, bool selects) {
   const Activation latent = activation(q_latent_);
   std::vector<MatmulJob> jobs;
   jobs.push_back(matmul_nt(context_, latent, n_rows_, layer.q_b, q_.f32, q_.ld));
-  if (indexed) {
+  if (selects) {
     jobs.push_back(matmul_nt(context_, latent, n_rows_, layer.indexer.wq_b, index_q_,
                              indexer_.n_heads * indexer_.dim));
   }
   run_matmuls(context_, jobs);
 }
 
-void AttentionBlock::rotate_queries(bool indexed) {
+void AttentionBlock::rotate_queries(bool selects) {
   const size_t half = mla_.d_rope / 2;
   const size_t dim = indexer_.dim;
   const float gate_factor = 1.0F / std::sqrt(static_cast<float>(indexer_.n_heads * dim));
@@ -232,7 +243,7 @@ void AttentionBlock::rotate_queries(bool indexed) {
       rotate(context_, config_.rope_layout, rope, cos, sin, mla_.d_rope);
     }
     q_.round_row(context_.vector(), i, 0, q_.ld);
-    if (!indexed) return;
+    if (!selects) return;
     for (size_t h = 0; h < indexer_.n_heads; ++h) {
       float* q = index_q_ + (i * indexer_.n_heads + h) * dim;
       rotate(context_, config_.indexer.rope_layout, q, cos, sin, mla_.d_rope);

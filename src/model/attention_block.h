@@ -62,11 +62,13 @@ class AttentionBlock {
   bool scores_in_int8_first(int64_t first_position) const;
 
  private:
-  void project_down(const LayerWeights& layer, bool indexed, const RowBuffer& normed);
+  // Whether any query of the batch has to choose. Keys are stored in any case: later ones will.
+  bool needs_queries(std::span<const ForwardStep> steps, const ForwardHooks& hooks) const;
+  void project_down(const LayerWeights& layer, bool indexed, bool selects, const RowBuffer& normed);
   void finish_latents(const LayerWeights& layer, size_t layer_index, bool indexed);
   void finish_index_key(const LayerWeights& layer, size_t layer_index, size_t token);
-  void project_up(const LayerWeights& layer, bool indexed);
-  void rotate_queries(bool indexed);
+  void project_up(const LayerWeights& layer, bool selects);
+  void rotate_queries(bool selects);
   SelectionLists select(const ForwardStep& step,
                         size_t first_row,
                         size_t layer,
