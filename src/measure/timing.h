@@ -22,9 +22,10 @@ inline Timing timing_of(std::vector<double> seconds) {
   return {at(50), at(10), at(90), static_cast<int>(seconds.size())};
 }
 
-// Calls work() once unmeasured, then `repetitions` times, and on until kLeastSeconds have passed.
-template <class Work>
-Timing time_repeatedly(int repetitions, const Work& work) {
+// Calls work() once unmeasured, then `repetitions` times, and on until kLeastSeconds have passed;
+// after each call between(), whose time does not count.
+template <class Work, class Between>
+Timing time_repeatedly(int repetitions, const Work& work, const Between& between) {
   constexpr double kLeastSeconds = 0.2;
   constexpr size_t kMostSamples = 1000;
   work();
@@ -36,8 +37,14 @@ Timing time_repeatedly(int repetitions, const Work& work) {
     work();
     seconds.push_back(seconds_since(start));
     total += seconds.back();
+    between();
   }
   return timing_of(std::move(seconds));
+}
+
+template <class Work>
+Timing time_repeatedly(int repetitions, const Work& work) {
+  return time_repeatedly(repetitions, work, [] {});
 }
 
 }  // namespace dsa
