@@ -19,9 +19,9 @@
 #include <string>
 #include <vector>
 
-#include "bench/peak.h"
 #include "formats/cache_layout.h"
 #include "kernels/kernel_table.h"
+#include "measure/machine.h"
 #include "ops/row_union.h"
 
 namespace {
@@ -35,7 +35,7 @@ constexpr std::size_t kLists = 16;
 
 struct Context {
   const dsa::kernels::KernelTable* table;
-  dsa::bench::Peak peak;
+  dsa::MachineLimits peak;
 };
 
 struct Case {
@@ -205,7 +205,10 @@ void attend_neighbours(benchmark::State& state, const Context& context, const Ne
 int main(int argc, char** argv) {
   const dsa::kernels::KernelTable* table = dsa::kernels::chosen_table();
   if (table == nullptr) return 1;
-  const Context context = {table, dsa::bench::measure_peak(table->tier_name)};
+  dsa::ThreadPool pool(1);
+  const auto peak = dsa::measure_machine(*table, &pool);
+  if (!peak.ok()) return 1;
+  const Context context = {table, *peak};
   benchmark::AddCustomContext("tier", table->tier_name);
   for (const CacheFormat format : {CacheFormat::kFp8, CacheFormat::kBF16, CacheFormat::kF32}) {
     for (const Case c :

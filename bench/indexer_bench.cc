@@ -16,9 +16,9 @@
 #include <string>
 #include <vector>
 
-#include "bench/peak.h"
 #include "formats/cache_layout.h"
 #include "kernels/kernel_table.h"
+#include "measure/machine.h"
 
 namespace {
 
@@ -30,7 +30,7 @@ constexpr std::size_t kDim = 128;
 
 struct Context {
   const dsa::kernels::KernelTable* table;
-  dsa::bench::Peak peak;
+  dsa::MachineLimits peak;
 };
 
 struct Case {
@@ -56,7 +56,7 @@ Packed pack(const IndexerKernels& indexer, const Case& c) {
   return packed;
 }
 
-double peak_of(const dsa::bench::Peak& peak, const Case& c) {
+double peak_of(const dsa::MachineLimits& peak, const Case& c) {
   if (c.estimate) return peak.int8_ops;
   return c.format == CacheFormat::kF32 ? peak.f32_flops : peak.bf16_flops;
 }
@@ -122,7 +122,10 @@ void register_cases(const Context& context, const char* kind, CacheFormat format
 int main(int argc, char** argv) {
   const dsa::kernels::KernelTable* table = dsa::kernels::chosen_table();
   if (table == nullptr) return 1;
-  const Context context = {table, dsa::bench::measure_peak(table->tier_name)};
+  dsa::ThreadPool pool(1);
+  const auto peak = dsa::measure_machine(*table, &pool);
+  if (!peak.ok()) return 1;
+  const Context context = {table, *peak};
   benchmark::AddCustomContext("tier", table->tier_name);
   for (const CacheFormat format : {CacheFormat::kFp8, CacheFormat::kBF16, CacheFormat::kF32})
     register_cases(context, "scores", format, false);

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "bench/peak.h"
 #include "formats/dtype.h"
 #include "kernels/kernel_table.h"
+#include "measure/machine.h"
 
 namespace {
 
@@ -35,7 +35,7 @@ struct Shape {
 
 struct Context {
   const dsa::kernels::KernelTable* table;
-  dsa::bench::Peak peak;
+  dsa::MachineLimits peak;
 };
 
 MatmulFn select(const dsa::kernels::MatmulKernels& kernels, const Shape& shape) {
@@ -120,7 +120,10 @@ std::string name_of(const Shape& shape) {
 int main(int argc, char** argv) {
   const dsa::kernels::KernelTable* table = dsa::kernels::chosen_table();
   if (table == nullptr) return 1;
-  const Context context = {table, dsa::bench::measure_peak(table->tier_name)};
+  dsa::ThreadPool pool(1);
+  const auto peak = dsa::measure_machine(*table, &pool);
+  if (!peak.ok()) return 1;
+  const Context context = {table, *peak};
   benchmark::AddCustomContext("tier", table->tier_name);
   benchmark::AddCustomContext("f32 peak, flops/s", std::to_string(context.peak.f32_flops));
   benchmark::AddCustomContext("bf16 peak, flops/s", std::to_string(context.peak.bf16_flops));

@@ -10,6 +10,7 @@
 #include "common/status_macros.h"
 #include "model/forward.h"
 #include "model/model.h"
+#include "model/pool_options.h"
 #include "ops/context.h"
 
 namespace dsa {
@@ -37,20 +38,6 @@ Result<EngineOptions> resolve(const ModelConfig& config, EngineOptions options) 
     DSA_RETURN_IF_ERROR(check_option("window", options.window, 1, kMaxTokens));
   }
   return options;
-}
-
-PagePoolOptions pool_options(const ModelConfig& config, const EngineOptions& options) {
-  PagePoolOptions pool;
-  pool.latent = {options.kv_cache, static_cast<size_t>(config.kv_lora_rank),
-                 static_cast<size_t>(config.qk_rope_head_dim)};
-  pool.index = {options.index_cache, static_cast<size_t>(config.indexer.head_dim)};
-  pool.n_layers = config.n_layers;
-  for (const IndexerKind kind : config.indexer.layers) {
-    pool.has_index.push_back(options.attention == AttentionMode::kDsa &&
-                             kind == IndexerKind::kFull);
-  }
-  pool.n_pages = ceil_div(options.cache_tokens, int64_t{kPageTokens});
-  return pool;
 }
 
 }  // namespace

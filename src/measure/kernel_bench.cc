@@ -1,6 +1,5 @@
 // Every kernel at DeepSeek-V3.2's shape beside its limit.
 #include <algorithm>
-#include <atomic>
 #include <numeric>
 #include <optional>
 #include <random>
@@ -11,6 +10,7 @@
 #include "measure/machine.h"
 #include "measure/random_cache.h"
 #include "measure/timing.h"
+#include "measure/yardstick.h"
 #include "model/random_source.h"
 #include "model/weights.h"
 #include "ops/indexer.h"
@@ -130,8 +130,7 @@ class Cases {
   }
 
  private:
-  using DotLoop = double (*)(uint64_t) noexcept;
-  static constexpr double kRounds = 160'000;  // about a millisecond
+  static constexpr uint64_t kRounds = 160'000;  // about a millisecond
 
   struct Work {
     std::string kernel;
@@ -158,10 +157,15 @@ class Cases {
     std::vector<double> dots;
     std::vector<double> reads;
     measure.ms = time_repeatedly(repetitions_, call, [&] {
-      dots.push_back(seconds_of_dots(work.dot));
-      if (work.streamed != nullptr) reads.push_back(seconds_of_read(work.streamed, work.bytes));
+      dots.push_back(seconds_of([&] { run_dots(context_.pool, work.dot, kRounds); }));
+      if (work.streamed == nullptr) return;
+      reads.push_back(seconds_of([&] {
+        read_all(context_.pool, *context_.kernels->peak, work.streamed,
+                 static_cast<size_t>(work.bytes));
+      }));
     });
-    const double compute = work.flops / work.dot(1) * timing_of(std::move(dots)).median / kRounds;
+    const double compute =
+        work.flops / work.dot(1) * timing_of(std::move(dots)).median / static_cast<double>(kRounds);
     const double memory =
         reads.empty() ? work.bytes / work.bandwidth * 1e3 : timing_of(std::move(reads)).median;
     measure.limit_ms = std::max(compute, memory);
@@ -169,26 +173,6 @@ class Cases {
     measure.recall = work.recall;
     stopped_ = !done_(measure);
     return {};
-  }
-
-  // Of kRounds rounds of the loop, handed out in pieces as kernels hand out theirs.
-  double seconds_of_dots(DotLoop loop) {
-    constexpr int64_t kPieces = 64;
-    const auto start = std::chrono::steady_clock::now();
-    context_.pool->parallel_for(
-        kPieces, [loop](int64_t, int) { loop(static_cast<uint64_t>(kRounds) / kPieces); });
-    return seconds_since(start);
-  }
-
-  double seconds_of_read(const uint8_t* data, double n_bytes) {
-    constexpr size_t kPiece = size_t{1} << 20;
-    std::atomic<uint64_t> sink = 0;
-    const auto start = std::chrono::steady_clock::now();
-    context_.pool->parallel_for(
-        static_cast<int64_t>(n_bytes) / int64_t{kPiece}, [&](int64_t piece, int) {
-          sink += context_.kernels->peak->read(data + static_cast<size_t>(piece) * kPiece, kPiece);
-        });
-    return seconds_since(start);
   }
 
   DotLoop dot_loop(CacheFormat format) const {
@@ -199,24 +183,34 @@ class Cases {
     return data_.pools[static_cast<size_t>(format)];
   }
 
+  // Packed for exact scores; q and gates as pack_queries() leaves them.
+  struct Queries {
+    std::vector<float> q;
+    std::vector<float> gates;
+    AlignedBuffer packed;
+    std::vector<const void*> rows;
+  };
+
+  Result<Queries> make_queries(const IndexerDims& dims, size_t n_queries) const {
+    const size_t bytes =
+        context_.kernels->indexer->packed_query_bytes(dims.layout.format, dims.n_heads, dims.dim);
+    const auto n_gates = static_cast<std::ptrdiff_t>(n_queries * dims.n_heads);
+    const auto n_values = n_gates * static_cast<std::ptrdiff_t>(dims.dim);
+    Queries queries;
+    queries.q.assign(data_.values.begin(), data_.values.begin() + n_values);
+    queries.gates.assign(data_.values.end() - n_gates, data_.values.end());
+    DSA_ASSIGN_OR_RETURN(queries.packed, AlignedBuffer::allocate(n_queries * bytes, "queries"));
+    pack_queries(context_, dims, {queries.q.data(), queries.gates.data(), n_queries, 0},
+                 queries.packed.data(), bytes);
+    for (size_t i = 0; i < n_queries; ++i)
+      queries.rows.push_back(queries.packed.data() + i * bytes);
+    return queries;
+  }
+
   Status index_scores(CacheFormat format, size_t n_queries, size_t n_keys) {
     IndexerDims dims = kIndexer;
     dims.layout.format = format;
-    const kernels::IndexerKernels& kernels = *context_.kernels->indexer;
-    const size_t packed_bytes = kernels.packed_query_bytes(format, dims.n_heads, dims.dim);
-    DSA_ASSIGN_OR_RETURN(const AlignedBuffer packed,
-                         AlignedBuffer::allocate(n_queries * packed_bytes, "queries"));
-    std::vector<float> q(
-        data_.values.begin(),
-        data_.values.begin() + static_cast<std::ptrdiff_t>(n_queries * dims.n_heads * dims.dim));
-    std::vector<float> gates(
-        data_.values.end() - static_cast<std::ptrdiff_t>(n_queries * dims.n_heads),
-        data_.values.end());
-    pack_queries(context_, dims, {q.data(), gates.data(), n_queries, 0}, packed.data(),
-                 packed_bytes);
-    std::vector<const void*> rows(n_queries);
-    for (size_t i = 0; i < n_queries; ++i)
-      rows[i] = packed.data() + i * packed_bytes;
+    DSA_ASSIGN_OR_RETURN(const Queries queries, make_queries(dims, n_queries));
     std::vector<float> scores(n_queries * n_keys);
     Work work;
     work.kernel = std::string("indexer scores ") + cache_format_name(format);
@@ -226,8 +220,8 @@ class Cases {
     work.bytes = static_cast<double>(n_keys / kPageTokens * dims.layout.page_bytes());
     work.bandwidth = limits_.read_bytes;
     return report(work, [&] {
-      score_keys(context_, dims, rows.data(), n_queries, pool(format).index(0), data_.pages.data(),
-                 n_keys, scores.data(), n_keys);
+      score_keys(context_, dims, queries.rows.data(), n_queries, pool(format).index(0),
+                 data_.pages.data(), n_keys, scores.data(), n_keys);
     });
   }
 
@@ -235,25 +229,16 @@ class Cases {
   Status estimates(size_t n_queries, size_t n_keys) {
     const kernels::IndexerKernels& kernels = *context_.kernels->indexer;
     const size_t n_q = kIndexer.n_heads * kIndexer.dim;
-    const size_t packed_bytes =
-        kernels.packed_query_bytes(CacheFormat::kFp8, kIndexer.n_heads, kIndexer.dim);
-    const size_t estimate_bytes = kernels.estimate->packed_bytes(kIndexer.n_heads, kIndexer.dim);
-    DSA_ASSIGN_OR_RETURN(
-        const AlignedBuffer packed,
-        AlignedBuffer::allocate(n_queries * (packed_bytes + estimate_bytes), "queries"));
-    std::vector<float> q(data_.values.begin(),
-                         data_.values.begin() + static_cast<std::ptrdiff_t>(n_queries * n_q));
-    std::vector<float> gates(
-        data_.values.end() - static_cast<std::ptrdiff_t>(n_queries * kIndexer.n_heads),
-        data_.values.end());
-    pack_queries(context_, kIndexer, {q.data(), gates.data(), n_queries, 0}, packed.data(),
-                 packed_bytes);
+    const size_t bytes = kernels.estimate->packed_bytes(kIndexer.n_heads, kIndexer.dim);
+    DSA_ASSIGN_OR_RETURN(const Queries queries, make_queries(kIndexer, n_queries));
+    DSA_ASSIGN_OR_RETURN(const AlignedBuffer packed,
+                         AlignedBuffer::allocate(n_queries * bytes, "queries"));
     std::vector<const void*> rows(n_queries);
     for (size_t i = 0; i < n_queries; ++i) {
-      uint8_t* row = packed.data() + n_queries * packed_bytes + i * estimate_bytes;
-      kernels.estimate->pack(q.data() + i * n_q, gates.data() + i * kIndexer.n_heads,
-                             kIndexer.n_heads, kIndexer.dim, row);
-      rows[i] = row;
+      kernels.estimate->pack(queries.q.data() + i * n_q,
+                             queries.gates.data() + i * kIndexer.n_heads, kIndexer.n_heads,
+                             kIndexer.dim, packed.data() + i * bytes);
+      rows[i] = packed.data() + i * bytes;
     }
     std::vector<float> found(n_queries * n_keys);
     std::vector<float> reach(n_keys);
@@ -266,8 +251,8 @@ class Cases {
     };
     run();
     std::vector<float> exact(n_keys);
-    const void* first = packed.data();
-    score_keys(context_, kIndexer, &first, 1, keys.base, keys.pages, n_keys, exact.data(), n_keys);
+    score_keys(context_, kIndexer, queries.rows.data(), 1, keys.base, keys.pages, n_keys,
+               exact.data(), n_keys);
     Work work;
     work.kernel = "indexer estimates int8";
     work.shape = fmt::format("{} x {} keys, 64 heads x 128", n_queries, n_keys);

@@ -6,13 +6,13 @@
 
 #include "dsa/bench.h"
 
-#include "common/math.h"
 #include "common/status_macros.h"
 #include "measure/layer_cost.h"
 #include "measure/random_cache.h"
 #include "measure/timing.h"
 #include "measure/weight_type.h"
 #include "model/attention_block.h"
+#include "model/pool_options.h"
 #include "model/random_source.h"
 
 namespace dsa {
@@ -91,22 +91,14 @@ struct LayerBench::Impl {
     if (!loaded.problems.empty()) return loaded.problems.front();
     layer = std::move(loaded.weights.layers.front());
     scales = std::move(loaded.weights.scales);
-    PagePoolOptions wanted;
-    wanted.latent = {options.kv_cache, static_cast<size_t>(shape.kv_lora_rank),
-                     static_cast<size_t>(shape.qk_rope_head_dim)};
-    wanted.index = {options.index_cache, static_cast<size_t>(shape.indexer.head_dim)};
-    wanted.n_layers = 1;
-    wanted.has_index = {true};
-    wanted.n_pages = ceil_div(options.max_context, int64_t{kPageTokens});
-    DSA_ASSIGN_OR_RETURN(pool, PagePool::create(wanted));
-    DSA_RETURN_IF_ERROR(pool->acquire(wanted.n_pages, &pages));
+    DSA_ASSIGN_OR_RETURN(
+        pool, PagePool::create(pool_options(shape, engine_options(AttentionMode::kDsa))));
+    DSA_RETURN_IF_ERROR(pool->acquire(pool->n_pages(), &pages));
     fill_cache(context, *pool, 0, pages, options.max_context);
     return {};
   }
 
-  Result<Block*> block_of(AttentionMode mode) {
-    std::unique_ptr<Block>& block = blocks[mode];
-    if (block != nullptr) return block.get();
+  EngineOptions engine_options(AttentionMode mode) const {
     EngineOptions engine;
     engine.kv_cache = options.kv_cache;
     engine.index_cache = options.index_cache;
@@ -114,6 +106,13 @@ struct LayerBench::Impl {
     engine.max_batch_tokens = options.prefill_tokens;
     engine.attention = mode;
     engine.top_k = shape.indexer.top_k;
+    return engine;
+  }
+
+  Result<Block*> block_of(AttentionMode mode) {
+    std::unique_ptr<Block>& block = blocks[mode];
+    if (block != nullptr) return block.get();
+    const EngineOptions engine = engine_options(mode);
     const bool bf16 = rounds_to_bf16(layer, engine);
     auto made = std::make_unique<Block>(
         Block{AttentionBlock(shape, engine, context, &*pool, bf16), {}, nullptr, {}});

@@ -11,6 +11,7 @@
 #include "common/status_macros.h"
 #include "formats/cache_layout.h"
 #include "measure/timing.h"
+#include "measure/yardstick.h"
 #include "ops/context.h"
 #include "runtime/aligned_buffer.h"
 #include "runtime/cpu.h"
@@ -27,26 +28,21 @@ constexpr size_t kGatheredRows = 16384;
 template <class Work>
 double best_seconds(const Work& work) {
   double best = 1e9;
-  for (int sample = 0; sample < kSamples; ++sample) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    best = std::min(best, seconds_since(start));
-  }
+  for (int sample = 0; sample < kSamples; ++sample)
+    best = std::min(best, seconds_of(work));
   return best;
 }
 
-double peak(ThreadPool* pool, double (*loop)(uint64_t) noexcept) {
-  constexpr uint64_t kRounds = 400'000;
+double peak(ThreadPool* pool, DotLoop loop) {
   if (loop == nullptr) return 0;
-  const double operations = loop(1) * static_cast<double>(kRounds) * pool->n_threads();
-  return operations / best_seconds([&] {
-           pool->parallel_for(pool->n_threads(), [loop](int64_t, int) { loop(kRounds); });
-         });
+  const uint64_t rounds = uint64_t{400'000} * static_cast<uint64_t>(pool->n_threads());
+  return loop(1) * static_cast<double>(rounds) /
+         best_seconds([&] { run_dots(pool, loop, rounds); });
 }
 
 // Until every thread has a core of its own, or a second has passed: a limit measured too low would
 // flatter everything that stands beside it.
-void wait_for_cores(ThreadPool* pool, double (*loop)(uint64_t) noexcept) {
+void wait_for_cores(ThreadPool* pool, DotLoop loop) {
   ThreadPool alone(1);
   const double wanted = 0.9 * pool->n_threads() * peak(&alone, loop);
   const auto start = std::chrono::steady_clock::now();
@@ -57,15 +53,8 @@ void wait_for_cores(ThreadPool* pool, double (*loop)(uint64_t) noexcept) {
 double read_bandwidth(const kernels::PeakKernels& kernels,
                       ThreadPool* pool,
                       const AlignedBuffer& table) {
-  constexpr size_t kPiece = size_t{4} << 20;
-  std::atomic<uint64_t> sink = 0;
-  const auto n_pieces = static_cast<int64_t>(table.size() / kPiece);
-  const double seconds = best_seconds([&] {
-    pool->parallel_for(n_pieces, [&](int64_t piece, int) {
-      sink += kernels.read(table.data() + static_cast<size_t>(piece) * kPiece, kPiece);
-    });
-  });
-  return static_cast<double>(table.size()) / seconds;
+  return static_cast<double>(table.size()) /
+         best_seconds([&] { read_all(pool, kernels, table.data(), table.size()); });
 }
 
 double gather_bandwidth(const kernels::PeakKernels& kernels,

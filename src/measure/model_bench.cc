@@ -3,13 +3,13 @@
 
 #include "dsa/bench.h"
 
-#include "common/math.h"
 #include "common/status_macros.h"
 #include "measure/random_cache.h"
 #include "measure/timing.h"
 #include "measure/weight_type.h"
 #include "model/forward.h"
 #include "model/model.h"
+#include "model/pool_options.h"
 #include "model/random_source.h"
 
 namespace dsa {
@@ -31,20 +31,6 @@ struct ModelBench::Impl {
     const ModelConfig& config = model->config();
     DSA_ASSIGN_OR_RETURN(const kernels::KernelTable* table, select_kernels());
     const OpContext context = {table, &threads};
-    PagePoolOptions wanted;
-    wanted.latent = {options.kv_cache, static_cast<size_t>(config.kv_lora_rank),
-                     static_cast<size_t>(config.qk_rope_head_dim)};
-    wanted.index = {options.index_cache, static_cast<size_t>(config.indexer.head_dim)};
-    wanted.n_layers = config.n_layers;
-    for (const IndexerKind kind : config.indexer.layers) {
-      wanted.has_index.push_back(options.attention == AttentionMode::kDsa &&
-                                 kind == IndexerKind::kFull);
-    }
-    wanted.n_pages = ceil_div(options.max_context, int64_t{kPageTokens});
-    DSA_ASSIGN_OR_RETURN(pool, PagePool::create(wanted));
-    DSA_RETURN_IF_ERROR(pool->acquire(wanted.n_pages, &pages));
-    for (int64_t layer = 0; layer < config.n_layers; ++layer)
-      fill_cache(context, *pool, layer, pages, options.max_context);
     EngineOptions engine;
     engine.kv_cache = options.kv_cache;
     engine.index_cache = options.index_cache;
@@ -52,6 +38,10 @@ struct ModelBench::Impl {
     engine.max_batch_tokens = options.prefill_tokens;
     engine.attention = options.attention;
     engine.top_k = config.indexer.top_k;
+    DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(config, engine)));
+    DSA_RETURN_IF_ERROR(pool->acquire(pool->n_pages(), &pages));
+    for (int64_t layer = 0; layer < config.n_layers; ++layer)
+      fill_cache(context, *pool, layer, pages, options.max_context);
     DSA_ASSIGN_OR_RETURN(
         forward, ForwardPass::create(config, model->impl().weights, engine, context, &*pool));
     return {};

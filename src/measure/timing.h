@@ -14,6 +14,13 @@ inline double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+template <class Work>
+double seconds_of(const Work& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return seconds_since(start);
+}
+
 // Of samples in seconds; at least one.
 inline Timing timing_of(std::vector<double> seconds) {
   std::sort(seconds.begin(), seconds.end());
@@ -33,9 +40,7 @@ Timing time_repeatedly(int repetitions, const Work& work, const Between& between
   double total = 0;
   while (static_cast<int>(seconds.size()) < repetitions ||
          (total < kLeastSeconds && seconds.size() < kMostSamples)) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    seconds.push_back(seconds_since(start));
+    seconds.push_back(seconds_of(work));
     total += seconds.back();
     between();
   }

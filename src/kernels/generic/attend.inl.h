@@ -77,7 +77,7 @@ void fold_apart(const Attend& a, const BlockRows& rows) noexcept {
     only[q] = rows.seen[q];
     gather<Rows>(a, rows.begin, rows.n, only[q]);
     prepare_values<typename Rows::Dot>(a, rows.n);
-    Trickle nothing = {nullptr, 0, 0, 1};
+    Trickle nothing = {{nullptr, 0, 0}, 1};
     fold_group<typename Rows::Dot, true>(a, rows.n, q / a.group.queries * a.group.queries, only,
                                          {a.lane(q), a.lane(q) + a.shape.n_heads}, nothing);
   }
@@ -109,7 +109,7 @@ void fold_block(const Attend& a, size_t block) noexcept {
   prepare_values<Dot>(a, rows.n);
   const uint8_t* next[kBlockRows];
   const size_t n_next = listed_rows(a, rows.begin + rows.n, next);
-  Trickle ahead = {next, n_next, a.args.layout.row_bytes(), fetch_period<Dot>(a, rows, n_next)};
+  Trickle ahead = {{next, n_next, a.args.layout.row_bytes()}, fetch_period<Dot>(a, rows, n_next)};
   for (size_t q = 0; q < a.n_queries; q += a.group.queries) {
     const size_t lane = a.lane(q);
     fold_group<Dot, false>(a, rows.n, q, rows.seen, {lane, lane + a.group.lanes}, ahead);

@@ -117,11 +117,8 @@ AttendShape attend_shape(const LatentLayout& layout, size_t n_heads) noexcept {
 // What tiles fetch into the L2 cache while they compute, spread over their steps: a core waits when
 // it asks for more lines than it can have under way.
 struct Trickle {
-  const uint8_t* const* rows;
-  size_t n_rows;
-  size_t row_bytes;
+  Prefetch lines;
   size_t period;  // steps from one line to the next
-  size_t offset = 0;
   size_t wait = 0;
 
   DSA_INLINE void step() noexcept {
@@ -129,17 +126,9 @@ struct Trickle {
       --wait;
       return;
     }
-    if (n_rows == 0) return;
+    if (lines.n_rows == 0) return;
     wait = period - 1;
-    const size_t last = row_bytes - 1;
-    __builtin_prefetch(*rows + offset, 0, 2);
-    if (offset < last) {
-      offset = offset + 64 < last ? offset + 64 : last;
-    } else {
-      offset = 0;
-      ++rows;
-      --n_rows;
-    }
+    lines.step();
   }
 };
 
