@@ -16,8 +16,9 @@ inline void write_row(const MatmulArgs& args, size_t i, size_t j, size_t n, cons
 
 // Direct tiles: weights go straight from memory to registers.
 
-// Where to prefetch while element k is used: `distance` elements ahead in the same row, and past
-// its end in the row `skip` elements on, which the next tile begins with.
+// What to prefetch while element k is used: `distance` elements ahead in the same row, and past its
+// end in the row `skip` elements on, which the next tile begins with. Into the L2 cache: the queue
+// of misses of the L1 cache is too short for the bandwidth of memory.
 struct Prefetch {
   size_t distance;
   size_t row_end;
@@ -26,7 +27,7 @@ struct Prefetch {
   template <class Bits>
   void operator()(const Bits* row, size_t k) const {
     const size_t ahead = k + distance;
-    __builtin_prefetch(row + (ahead < row_end ? ahead : ahead - row_end + skip));
+    __builtin_prefetch(row + (ahead < row_end ? ahead : ahead - row_end + skip), 0, 2);
   }
 };
 
@@ -96,16 +97,13 @@ template <class Math,
   });
 }
 
-constexpr size_t kPrefetchBytes = 1024;  // 512 and 2048 measure the same within the noise
-
 // columns: at most kN; with kFolded of one scale block.
 template <class Math, class A, class W, bool kFolded, size_t kM, size_t kN>
 DSA_LEAF void direct_tile(const MatmulArgs& args, size_t i0, size_t j0, size_t columns) {
   const typename A::Bits* a[kM];
   const typename W::Bits* w[kN];
   F32 total[kM][kN];
-  const Prefetch prefetch = {smaller(kPrefetchBytes / sizeof(typename W::Bits), args.k), args.k,
-                             kN * args.w.ld};
+  const Prefetch prefetch = {args.k, args.k, kN * args.w.ld};  // the next tile, while this computes
   unroll<kM>(
       [&](auto i) { a[i] = static_cast<const typename A::Bits*>(args.a) + (i0 + i) * args.lda; });
   unroll<kN>([&](auto j) {  // beyond the edge: the last row once more, not written
