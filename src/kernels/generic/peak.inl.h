@@ -35,13 +35,13 @@ constexpr size_t kLineBytes = 64;
 // Eight streams side by side: one stream alone does not fill the core's queue of misses.
 inline uint64_t read_lines(const uint8_t* data, size_t n) noexcept {
   constexpr size_t kStreams = 8;
-  constexpr size_t kAhead = 1024;
+  constexpr size_t kAhead = 4096;
   const size_t part = n / kStreams / kLineBytes * kLineBytes;
   PeakVector sum[kStreams] = {};
   for (size_t i = 0; i < part; i += kLineBytes) {
     for (size_t s = 0; s < kStreams; ++s) {
       const uint8_t* line = data + s * part + i;
-      __builtin_prefetch(line + kAhead, 0, 3);
+      __builtin_prefetch(line + kAhead, 0, 2);
       for (size_t b = 0; b < kLineBytes; b += PeakVector::kBytes) {
         sum[s] = PeakVector::fold(sum[s], PeakVector::load(line + b));
       }
