@@ -88,12 +88,11 @@ class NextRun {
         units_(units),
         extra_(extra),
         ahead_{run.keys, run.n, args.layout.key_bytes()} {
-    // Even over the steps of one query's tiles, after a wait for what fetch() asks for.
+    // Even over the steps of one query's tiles.
     const size_t n_vectors = (args.n_heads + kLanes - 1) / kLanes;
     const size_t n_steps = row_units_ * n_vectors * Keys::kRunKeys / kTileAccumulators;
-    interval_ = n_steps / (Keys::kRunKeys + kWaitKeys) + 1;
-    wait_ = kWaitKeys * interval_;
-    if constexpr (Keys::kBeside) fetch(args.layout.key_bytes());
+    interval_ = n_steps / Keys::kRunKeys + 1;
+    wait_ = interval_;
   }
 
   DSA_INLINE void step() noexcept {
@@ -114,17 +113,6 @@ class NextRun {
   }
 
  private:
-  static constexpr size_t kWaitKeys = 4;
-
-  // All at once: conversion follows soon, and few lines are asked for.
-  void fetch(size_t key_bytes) const noexcept {
-    for (size_t i = 0; i < run_.n; ++i) {
-      for (size_t offset = 0; offset < key_bytes; offset += 64)
-        __builtin_prefetch(run_.keys[i] + offset, 0, 2);
-      __builtin_prefetch(run_.keys[i] + key_bytes - 1, 0, 2);
-    }
-  }
-
   DSA_INLINE void convert_next() noexcept {
     Keys::convert(run_.keys[done_], dim_, units_ + done_ * row_units_,
                   extra_ + done_ * Keys::kExtraUnits);
@@ -142,6 +130,16 @@ class NextRun {
   size_t wait_ = 0;
 };
 
+// All at once: few lines are asked for.
+template <class Keys>
+void fetch(const KeyRun<Keys>& run, size_t key_bytes) noexcept {
+  for (size_t i = 0; i < run.n; ++i) {
+    for (size_t offset = 0; offset < key_bytes; offset += 64)
+      __builtin_prefetch(run.keys[i] + offset, 0, 2);
+    __builtin_prefetch(run.keys[i] + key_bytes - 1, 0, 2);
+  }
+}
+
 // body(rows, extra, run, done, next) for runs of the source's keys; `done` were in earlier runs.
 template <class Keys, class Source, class Body>
 DSA_INLINE void for_each_run(const IndexScoresArgs& args,
@@ -154,14 +152,18 @@ DSA_INLINE void for_each_run(const IndexScoresArgs& args,
                              : Keys::kRunKeys;
   alignas(64) float units[2][Keys::kConverts ? kRunUnits : 1];
   alignas(64) float extra[2][Keys::kRunKeys * Keys::kExtraUnits + kLanes];
-  KeyRun<Keys> runs[2];
+  KeyRun<Keys> runs[3];  // at hand, being converted, being fetched
   source.take(0, longest, &runs[0]);
+  source.take(runs[0].n, longest, &runs[1]);
   NextRun<Keys>(args, runs[0], units[0], extra[0]).finish();
   size_t done = 0;
-  for (size_t i = 0; runs[i].n != 0; i = 1 - i) {
-    const KeyRun<Keys>& run = runs[i];
-    source.take(done + run.n, longest, &runs[1 - i]);
-    NextRun<Keys> next(args, runs[1 - i], units[1 - i], extra[1 - i]);
+  for (size_t i = 0, at = 0; runs[at].n != 0; i = 1 - i, at = (at + 1) % 3) {
+    const KeyRun<Keys>& run = runs[at];
+    const KeyRun<Keys>& after = runs[(at + 1) % 3];
+    KeyRun<Keys>& later = runs[(at + 2) % 3];
+    source.take(done + run.n + after.n, longest, &later);
+    if constexpr (Keys::kBeside) fetch(later, layout.key_bytes());
+    NextRun<Keys> next(args, after, units[1 - i], extra[1 - i]);
     BroadcastRows rows = {run.keys[0], layout.key_bytes(), sizeof(float)};
     if constexpr (Keys::kConverts) {
       rows = {reinterpret_cast<const uint8_t*>(units[i]), sizeof(float) * row_units, sizeof(float)};
