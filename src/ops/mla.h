@@ -112,7 +112,7 @@ struct RowAttention {
 };
 
 inline constexpr size_t kMaxAttentionParts = 8;
-inline constexpr size_t kHeadsPerItem = 64;  // heads that share one gather of a row
+inline constexpr size_t kHeadsPerItem = 128;  // heads that share one gather of a row
 
 // Bytes of one thread's scratch for attend_rows(), a multiple of 64.
 size_t attend_scratch_bytes(const OpContext& context, const LatentLayout& layout, size_t n_heads);
