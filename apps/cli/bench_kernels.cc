@@ -26,12 +26,12 @@ constexpr const char* kFooter =
     "\n"
     "Examples:\n"
     "  dsa bench kernels\n"
+    "  dsa bench kernels --only attention\n"
     "  dsa bench kernels --tier avx512 --threads 2 --json";
 
 struct Options {
-  std::string tier;  // empty: all that run here
+  dsa::KernelBenchOptions bench;
   int n_threads = 0;
-  int repetitions = 10;
   bool json = false;
 };
 
@@ -63,10 +63,11 @@ Status check_tier(const std::string& tier) {
 }
 
 Status run_bench(const Options& options) {
-  if (auto status = check_tier(options.tier); !status.ok()) return status;
+  if (auto status = check_tier(options.bench.tier); !status.ok()) return status;
   const int most = options.n_threads > 0 ? options.n_threads : dsa::cpu_info().n_threads;
-  std::vector<int> threads = {1, most};
-  if (options.n_threads > 0 || most == 1) threads = {most};
+  dsa::KernelBenchOptions bench = options.bench;
+  bench.threads = {1, most};
+  if (options.n_threads > 0 || most == 1) bench.threads = {most};
   auto limits = dsa::measure_machine(most);
   if (!limits.ok()) return limits.status();
   auto document = nlohmann::ordered_json::array();
@@ -76,15 +77,14 @@ Status run_bench(const Options& options) {
     print(fmt::format("{:<8} {:>7}  {:<22} {:<36} {:>10} {:>10}  {:<6} {:>8}\n", "tier", "threads",
                       "kernel", "shape", "ms", "limit ms", "bound", "of limit"));
   }
-  const Status status = dsa::bench_kernels(options.tier, threads, options.repetitions,
-                                           [&](const KernelMeasure& measure) {
-                                             if (options.json) {
-                                               document.push_back(to_json(measure));
-                                             } else {
-                                               print_row(measure);
-                                             }
-                                             return !interrupted();
-                                           });
+  const Status status = dsa::bench_kernels(bench, [&](const KernelMeasure& measure) {
+    if (options.json) {
+      document.push_back(to_json(measure));
+    } else {
+      print_row(measure);
+    }
+    return !interrupted();
+  });
   if (!status.ok()) return status;
   if (interrupted()) return Status(dsa::StatusCode::kIoError, "stopped by Ctrl-C");
   if (options.json) print_json(document);
@@ -95,9 +95,12 @@ Status run_bench(const Options& options) {
 
 Action add_bench_kernels(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("--tier", options->tier, "avx512, avx2 or scalar (default: all that run here)")
+  app.add_option("--only", options->bench.only, "Kernels whose name contains TEXT")
+      ->type_name("TEXT");
+  app.add_option("--tier", options->bench.tier,
+                 "avx512, avx2 or scalar (default: all that run here)")
       ->type_name("TIER");
-  add_repetitions_option(app, options->repetitions);
+  add_repetitions_option(app, options->bench.repetitions);
   add_threads_option(app, options->n_threads);
   add_json_option(app, options->json);
   app.footer(kFooter);

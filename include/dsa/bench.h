@@ -155,12 +155,17 @@ struct KernelMeasure {
   double efficiency() const { return limit_ms / ms.median; }
 };
 
-// Every kernel at DeepSeek-V3.2's shape, on each tier this CPU runs (or the one named), against
-// the limits measured for that tier and number of threads. done: called after each; returning
-// false ends the run.
-Status bench_kernels(const std::string& tier,
-                     const std::vector<int>& threads,
-                     int repetitions,
+struct KernelBenchOptions {
+  std::string tier;  // empty: each that this CPU runs
+  std::string only;  // kernels whose name contains this; empty: all
+  std::vector<int> threads;
+  int repetitions = 10;
+};
+
+// Kernels at DeepSeek-V3.2's shape, against the limits measured for their tier and number of
+// threads, by turns with them. done: called after each; returning false ends the run.
+//   Errors  kUnsupported: no such tier here; kNotFound: no kernel has such a name.
+Status bench_kernels(const KernelBenchOptions& options,
                      const std::function<bool(const KernelMeasure&)>& done);
 
 }  // namespace dsa

@@ -96,12 +96,12 @@ class Cases {
   Cases(const Data& data,
         const OpContext& context,
         MachineLimits limits,
-        int repetitions,
+        const KernelBenchOptions& options,
         const std::function<bool(const KernelMeasure&)>& done)
       : data_(data),
         context_(context),
         limits_(std::move(limits)),
-        repetitions_(repetitions),
+        options_(options),
         done_(done) {}
 
   Status run() {
@@ -129,6 +129,8 @@ class Cases {
     return {};
   }
 
+  int64_t n_measured() const { return n_measured_; }
+
  private:
   static constexpr uint64_t kRounds = 160'000;  // about a millisecond
 
@@ -147,7 +149,7 @@ class Cases {
 
   template <class Call>
   Status report(const Work& work, const Call& call) {
-    if (stopped_) return {};
+    if (stopped_ || !wanted(work.kernel)) return {};
     KernelMeasure measure;
     measure.kernel = work.kernel;
     measure.shape = work.shape;
@@ -156,23 +158,32 @@ class Cases {
     // The limit is measured by turns with the kernel: a slow phase of the machine slows both.
     std::vector<double> dots;
     std::vector<double> reads;
-    measure.ms = time_repeatedly(repetitions_, call, [&] {
-      dots.push_back(seconds_of([&] { run_dots(context_.pool, work.dot, kRounds); }));
+    measure.ms = time_repeatedly(options_.repetitions, call, [&] {
+      if (work.flops > 0) {
+        dots.push_back(seconds_of([&] { run_dots(context_.pool, work.dot, kRounds); }));
+      }
       if (work.streamed == nullptr) return;
       reads.push_back(seconds_of([&] {
         read_all(context_.pool, *context_.kernels->peak, work.streamed,
                  static_cast<size_t>(work.bytes));
       }));
     });
-    const double compute =
-        work.flops / work.dot(1) * timing_of(std::move(dots)).median / static_cast<double>(kRounds);
+    const double compute = dots.empty()
+                               ? 0
+                               : work.flops / work.dot(1) * timing_of(std::move(dots)).median /
+                                     static_cast<double>(kRounds);
     const double memory =
         reads.empty() ? work.bytes / work.bandwidth * 1e3 : timing_of(std::move(reads)).median;
     measure.limit_ms = std::max(compute, memory);
     measure.bound = compute < memory ? "bytes" : work.int8 ? "int8" : "flops";
     measure.recall = work.recall;
     stopped_ = !done_(measure);
+    ++n_measured_;
     return {};
+  }
+
+  bool wanted(const std::string& kernel) const {
+    return kernel.find(options_.only) != std::string::npos;
   }
 
   DotLoop dot_loop(CacheFormat format) const {
@@ -291,7 +302,6 @@ class Cases {
     work.shape = "2048 of 131072, one thread";
     work.bytes = kContext * sizeof(float);
     work.bandwidth = limits_.read_bytes / limits_.n_threads;
-    work.dot = context_.kernels->peak->f32_dot;  // does none
     size_t call = 0;
     return report(work, [&] {
       const float* scores = data_.values.data() + (call++ % kLists) * kContext;
@@ -371,16 +381,15 @@ class Cases {
   const Data& data_;
   const OpContext context_;
   const MachineLimits limits_;
-  const int repetitions_;
+  const KernelBenchOptions& options_;
   const std::function<bool(const KernelMeasure&)>& done_;
   bool stopped_ = false;
+  int64_t n_measured_ = 0;
 };
 
 }  // namespace
 
-Status bench_kernels(const std::string& tier,
-                     const std::vector<int>& threads,
-                     int repetitions,
+Status bench_kernels(const KernelBenchOptions& options,
                      const std::function<bool(const KernelMeasure&)>& done) {
   ThreadPool all(0);
   Data data;
@@ -390,18 +399,24 @@ Status bench_kernels(const std::string& tier,
   DSA_ASSIGN_OR_RETURN(data.weights[0], make_weight(data.bf16, DType::kBF16));
   DSA_ASSIGN_OR_RETURN(data.weights[1], make_weight(data.fp8, DType::kE4M3));
   bool known = false;
+  int64_t n_measured = 0;
   for (const kernels::KernelTable* table :
        {kernels::avx512_table(), kernels::avx2_table(), kernels::scalar_table()}) {
-    if (table == nullptr || (!tier.empty() && tier != table->tier_name)) continue;
+    if (table == nullptr || (!options.tier.empty() && options.tier != table->tier_name)) continue;
     known = true;
-    for (const int n_threads : threads) {
+    for (const int n_threads : options.threads) {
       ThreadPool pool(n_threads);
       DSA_ASSIGN_OR_RETURN(MachineLimits limits, measure_machine(*table, &pool));
-      DSA_RETURN_IF_ERROR(Cases(data, {table, &pool}, std::move(limits), repetitions, done).run());
+      Cases cases(data, {table, &pool}, std::move(limits), options, done);
+      DSA_RETURN_IF_ERROR(cases.run());
+      n_measured += cases.n_measured();
     }
   }
-  if (known) return {};
-  return error(StatusCode::kUnsupported, "tier \"{}\": this CPU does not run it", tier);
+  if (!known) {
+    return error(StatusCode::kUnsupported, "tier \"{}\": this CPU does not run it", options.tier);
+  }
+  if (n_measured > 0) return {};
+  return error(StatusCode::kNotFound, "only \"{}\": no kernel has that in its name", options.only);
 }
 
 }  // namespace dsa
