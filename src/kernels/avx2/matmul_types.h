@@ -18,72 +18,14 @@ constexpr size_t kTileVectors = 2;     // nn: vectors along n
 constexpr size_t kStripMaxRows = 4;    // nn: rows of A with which W is read once, in order
 constexpr size_t kColumnTileRows = 6;  // nn: rows of A
 
-struct F32Math {
-  using Element = float;
-  using Vec = F32;
-  static constexpr size_t kStep = F32::kLanes;
-  static constexpr size_t kPair = 1;
+}  // namespace
+}  // namespace dsa::kernels::avx2
 
-  static Vec load(const float* p) { return avx2::load(p); }
-  static Vec load_first(const float* p, size_t n) { return avx2::load_first(p, n); }
-  static void store(float* p, Vec x) { avx2::store(p, x); }
-  static void store_first(float* p, size_t n, Vec x) { avx2::store_first(p, n, x); }
-  static F32 dot(F32 acc, Vec a, Vec b) { return fma(a, b, acc); }
-  // Keeps x in a register: g++ would load it again for each use.
-  static Vec in_register(Vec x) {
-    asm("" : "+x"(x.v));
-    return x;
-  }
-};
+#define DSA_TIER avx2
+#include "kernels/generic/stored_types.inl.h"
 
-struct StoredF32 {
-  using Bits = float;
-  static constexpr size_t kVecs = 1;
-  static constexpr bool kScaled = false;
-  static constexpr bool kFolds = false;
-
-  static void load(const float* p, F32 (&out)[1]) { out[0] = avx2::load(p); }
-  static void load_first(const float* p, size_t n, F32 (&out)[1]) {
-    out[0] = avx2::load_first(p, n);
-  }
-  template <size_t>
-  static F32 broadcast(const float* p) {
-    return set(*p);
-  }
-};
-
-struct StoredF16 {
-  using Bits = uint16_t;
-  static constexpr size_t kVecs = 1;
-  static constexpr bool kScaled = false;
-  static constexpr bool kFolds = false;
-
-  static void load(const uint16_t* p, F32 (&out)[1]) {
-    const void* halves = p;
-    out[0].v = _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(halves)));
-  }
-  static void load_first(const uint16_t* p, size_t n, F32 (&out)[1]) {
-    out[0] = f16_value(load_u16_first(p, n));
-  }
-};
-
-struct StoredBf16 {
-  using Bits = uint16_t;
-  static constexpr size_t kVecs = 1;
-  static constexpr bool kScaled = false;
-  static constexpr bool kFolds = false;
-
-  static void load(const uint16_t* p, F32 (&out)[1]) {
-    out[0] = as_float(shift_left<16>(load_u16(p)));
-  }
-  static void load_first(const uint16_t* p, size_t n, F32 (&out)[1]) {
-    out[0] = as_float(shift_left<16>(load_u16_first(p, n)));
-  }
-  template <size_t>
-  static F32 broadcast(const uint16_t* p) {
-    return as_float(shift_left<16>({_mm256_set1_epi16(static_cast<short>(*p))}));
-  }
-};
+namespace dsa::kernels::avx2 {
+namespace {
 
 // e4m3 codes as f16: with the exponent's bias of that type, values are 2^-8 of the codes'.
 struct HalfE4m3 {

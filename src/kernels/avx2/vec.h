@@ -200,6 +200,10 @@ inline void store_u16_first(uint16_t* p, size_t n, U32 x) {
 inline F32 f16_value(U32 half) {
   return {_mm256_cvtph_ps(low_words(half))};
 }
+inline F32 load_f16(const uint16_t* p) {
+  const void* halves = p;
+  return {_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(halves)))};
+}
 
 template <size_t kStride>
 inline F32 swap_lanes(F32 x) {

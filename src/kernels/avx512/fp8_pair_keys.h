@@ -3,7 +3,7 @@
 
 #include "kernels/avx512/tile.h"
 #define DSA_TIER avx512
-#include "kernels/generic/dot_tile.inl.h"
+#include "kernels/generic/indexer_runs.inl.h"
 
 namespace dsa::kernels::avx512 {
 namespace {
@@ -25,14 +25,13 @@ DSA_INLINE void convert_keys(const uint8_t* codes, size_t n, float* units) noexc
   if (i < n) convert_e4m3(codes + i, n - i, units + i / 2);
 }
 
-struct Fp8PairKeys {
+struct Fp8PairKeys : KeysInPlace {
   using Dot = KeyDot;
   using PackDot = PackBf16;
   static constexpr bool kConverts = true;
   static constexpr bool kBeside = true;
-  static constexpr size_t kExtraUnits = 0;
-  static constexpr size_t kRunKeys = 16;
   static constexpr bool kScaled = true;
+  static constexpr size_t kRunKeys = 16;
   DSA_INLINE static void convert(const uint8_t* bytes, size_t n, float* units, float*) noexcept {
     convert_keys(bytes, n, units);
   }

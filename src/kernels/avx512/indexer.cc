@@ -8,14 +8,9 @@
 namespace dsa::kernels::avx512 {
 namespace {
 
-struct Bf16PairKeys {
+struct Bf16PairKeys : KeysInPlace {
   using Dot = KeyDot;
   using PackDot = PackBf16;
-  static constexpr bool kConverts = false;
-  static constexpr bool kBeside = false;
-  static constexpr size_t kExtraUnits = 0;
-  static constexpr size_t kRunKeys = 32;
-  static constexpr bool kScaled = false;
 };
 
 struct AsPairs {

@@ -6,7 +6,7 @@
 
 #include "kernels/avx512/tile.h"
 #define DSA_TIER avx512
-#include "kernels/generic/dot_tile.inl.h"
+#include "kernels/generic/indexer_runs.inl.h"
 
 namespace dsa::kernels::avx512 {
 namespace {
@@ -88,13 +88,12 @@ struct PackInt8 {
 };
 
 // extra: kLanes numbers whose sum is that of the key's squares in the table.
-struct Int8Keys {
+struct Int8Keys : KeysInPlace {
   using Dot = Int8Dot;
   static constexpr bool kConverts = true;
   static constexpr bool kBeside = true;
   static constexpr bool kScaled = true;
   static constexpr size_t kExtraUnits = kLanes;
-  static constexpr size_t kRunKeys = 32;
 
   // dim: a multiple of 64.
   DSA_INLINE static void convert(const uint8_t* codes,

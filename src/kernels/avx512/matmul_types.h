@@ -18,23 +18,14 @@ constexpr size_t kTileVectors = 4;     // nn: vectors along n
 constexpr size_t kStripMaxRows = 4;    // nn: rows of A with which W is read once, in order
 constexpr size_t kColumnTileRows = 6;  // nn: rows of A
 
-struct F32Math {
-  using Element = float;
-  using Vec = F32;
-  static constexpr size_t kStep = F32::kLanes;
-  static constexpr size_t kPair = 1;
+}  // namespace
+}  // namespace dsa::kernels::avx512
 
-  static Vec load(const float* p) { return avx512::load(p); }
-  static Vec load_first(const float* p, size_t n) { return avx512::load_first(p, n); }
-  static void store(float* p, Vec x) { avx512::store(p, x); }
-  static void store_first(float* p, size_t n, Vec x) { avx512::store_first(p, n, x); }
-  static F32 dot(F32 acc, Vec a, Vec b) { return fma(a, b, acc); }
-  // Keeps x in a register: g++ would load it again for each use.
-  static Vec in_register(Vec x) {
-    asm("" : "+v"(x.v));
-    return x;
-  }
-};
+#define DSA_TIER avx512
+#include "kernels/generic/stored_types.inl.h"
+
+namespace dsa::kernels::avx512 {
+namespace {
 
 struct Bf16x32 {
   __m512i v;
@@ -71,48 +62,6 @@ struct Bf16Math {
     const __m512i upper = _mm512_add_epi16(ramp, _mm512_set1_epi16(16));
     out[0].v = _mm512_permutex2var_epi16(row_k.v, ramp, row_k1.v);
     out[1].v = _mm512_permutex2var_epi16(row_k.v, upper, row_k1.v);
-  }
-};
-
-struct StoredF32 {
-  using Bits = float;
-  static constexpr size_t kVecs = 1;
-  static constexpr bool kScaled = false;
-  static constexpr bool kFolds = false;
-
-  static void load(const float* p, F32 (&out)[1]) { out[0] = avx512::load(p); }
-  static void load_first(const float* p, size_t n, F32 (&out)[1]) {
-    out[0] = avx512::load_first(p, n);
-  }
-  template <size_t>
-  static F32 broadcast(const float* p) {
-    return set(*p);
-  }
-};
-
-struct StoredF16 {
-  using Bits = uint16_t;
-  static constexpr size_t kVecs = 1;
-  static constexpr bool kScaled = false;
-  static constexpr bool kFolds = false;
-
-  static void load(const uint16_t* p, F32 (&out)[1]) { out[0] = f16_value(load_u16(p)); }
-  static void load_first(const uint16_t* p, size_t n, F32 (&out)[1]) {
-    out[0] = f16_value(load_u16_first(p, n));
-  }
-};
-
-struct StoredBf16 {
-  using Bits = uint16_t;
-  static constexpr size_t kVecs = 1;
-  static constexpr bool kScaled = false;
-  static constexpr bool kFolds = false;
-
-  static void load(const uint16_t* p, F32 (&out)[1]) {
-    out[0] = as_float(shift_left<16>(load_u16(p)));
-  }
-  static void load_first(const uint16_t* p, size_t n, F32 (&out)[1]) {
-    out[0] = as_float(shift_left<16>(load_u16_first(p, n)));
   }
 };
 

@@ -186,6 +186,9 @@ inline void store_u16(uint16_t* p, U32 x) {
 inline F32 f16_value(U32 half) {
   return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(half.v))};
 }
+inline F32 load_f16(const uint16_t* p) {
+  return f16_value(load_u16(p));
+}
 
 template <size_t kStride>
 inline F32 swap_lanes(F32 x) {

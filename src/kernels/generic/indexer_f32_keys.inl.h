@@ -19,34 +19,22 @@ struct PackRounded {
   static void pack(const float* x, size_t n, float* units) noexcept { round_to_bf16(x, n, units); }
 };
 
-struct F32Keys {
+struct F32Keys : KeysInPlace {
   using Dot = F32Dot;
   using PackDot = PackF32;
-  static constexpr bool kConverts = false;
-  static constexpr bool kBeside = false;
-  static constexpr size_t kExtraUnits = 0;
-  static constexpr size_t kRunKeys = 32;
-  static constexpr bool kScaled = false;
 };
-struct Bf16Keys {
+struct Bf16Keys : KeysInPlace {
   using Dot = F32Dot;
   using PackDot = PackRounded;
   static constexpr bool kConverts = true;
-  static constexpr bool kBeside = false;
-  static constexpr size_t kExtraUnits = 0;
-  static constexpr size_t kRunKeys = 32;
-  static constexpr bool kScaled = false;
   static void convert(const uint8_t* bytes, size_t n, float* units, float*) noexcept {
     widen_bf16(bytes, n, units);
   }
 };
-struct Fp8Keys {
+struct Fp8Keys : KeysInPlace {
   using Dot = F32Dot;
   using PackDot = PackRounded;
   static constexpr bool kConverts = true;
-  static constexpr bool kBeside = false;
-  static constexpr size_t kExtraUnits = 0;
-  static constexpr size_t kRunKeys = 32;
   static constexpr bool kScaled = true;
   static void convert(const uint8_t* bytes, size_t n, float* units, float*) noexcept {
     widen_e4m3(bytes, n, 1.0F, units);

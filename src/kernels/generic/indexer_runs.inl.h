@@ -21,6 +21,15 @@ namespace {
 
 constexpr size_t kRunUnits = 4096;
 
+// What Keys are unless they say otherwise.
+struct KeysInPlace {
+  static constexpr bool kConverts = false;
+  static constexpr bool kBeside = false;
+  static constexpr size_t kExtraUnits = 0;
+  static constexpr bool kScaled = false;
+  static constexpr size_t kRunKeys = 32;
+};
+
 template <class Keys>
 struct KeyRun {
   const uint8_t* keys[Keys::kRunKeys];

@@ -18,69 +18,14 @@ constexpr size_t kTileVectors = 4;     // nn: vectors along n
 constexpr size_t kStripMaxRows = 2;    // nn: rows of A with which W is read once, in order
 constexpr size_t kColumnTileRows = 2;  // nn: rows of A
 
-struct F32Math {
-  using Element = float;
-  using Vec = F32;
-  static constexpr size_t kStep = F32::kLanes;
-  static constexpr size_t kPair = 1;
+}  // namespace
+}  // namespace dsa::kernels::scalar
 
-  static Vec load(const float* p) { return scalar::load(p); }
-  static Vec load_first(const float* p, size_t n) { return scalar::load_first(p, n); }
-  static void store(float* p, Vec x) { scalar::store(p, x); }
-  static void store_first(float* p, size_t n, Vec x) { scalar::store_first(p, n, x); }
-  static F32 dot(F32 acc, Vec a, Vec b) { return fma(a, b, acc); }
-  // Keeps x in a register: g++ would load it again for each use.
-  static Vec in_register(Vec x) {
-    asm("" : "+x"(x.v));
-    return x;
-  }
-};
+#define DSA_TIER scalar
+#include "kernels/generic/stored_types.inl.h"
 
-struct StoredF32 {
-  using Bits = float;
-  static constexpr size_t kVecs = 1;
-  static constexpr bool kScaled = false;
-  static constexpr bool kFolds = false;
-
-  static void load(const float* p, F32 (&out)[1]) { out[0] = scalar::load(p); }
-  static void load_first(const float* p, size_t n, F32 (&out)[1]) {
-    out[0] = scalar::load_first(p, n);
-  }
-  template <size_t>
-  static F32 broadcast(const float* p) {
-    return set(*p);
-  }
-};
-
-struct StoredF16 {
-  using Bits = uint16_t;
-  static constexpr size_t kVecs = 1;
-  static constexpr bool kScaled = false;
-  static constexpr bool kFolds = false;
-
-  static void load(const uint16_t* p, F32 (&out)[1]) { out[0] = f16_value(load_u16(p)); }
-  static void load_first(const uint16_t* p, size_t n, F32 (&out)[1]) {
-    out[0] = f16_value(load_u16_first(p, n));
-  }
-};
-
-struct StoredBf16 {
-  using Bits = uint16_t;
-  static constexpr size_t kVecs = 1;
-  static constexpr bool kScaled = false;
-  static constexpr bool kFolds = false;
-
-  static void load(const uint16_t* p, F32 (&out)[1]) {
-    out[0] = as_float(shift_left<16>(load_u16(p)));
-  }
-  static void load_first(const uint16_t* p, size_t n, F32 (&out)[1]) {
-    out[0] = as_float(shift_left<16>(load_u16_first(p, n)));
-  }
-  template <size_t>
-  static F32 broadcast(const uint16_t* p) {
-    return as_float(shift_left<16>(set_bits(*p)));
-  }
-};
+namespace dsa::kernels::scalar {
+namespace {
 
 // The value of every code, computed by the compiler.
 struct E4m3Values {

@@ -165,6 +165,9 @@ inline F32 f16_value(U32 half) {
   }
   return as_float({sign | ((rest << 13) + (112U << 23))});
 }
+inline F32 load_f16(const uint16_t* p) {
+  return f16_value(load_u16(p));
+}
 
 // Lane l of the result is lane l xor stride of x; stride < kLanes.
 template <size_t kStride>
