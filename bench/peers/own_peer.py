@@ -55,7 +55,9 @@ def bench(program: str, settings: Settings, phase: str, context: int) -> object:
     attention = "dsa,dense" if phase == "decode" else "dsa"
     command = [program, "bench", "attention", "--shape", "v32", "--phase", phase]
     command += ["--context", str(context), "--attention", attention]
-    command += ["--threads", str(settings.threads), "--chunk", str(settings.block), "--json"]
+    command += ["--threads", str(settings.threads), "--json"]
+    if phase == "prefill":
+        command += ["--chunk", str(settings.block)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
 
