@@ -33,8 +33,14 @@ struct KeysInPlace {
 template <class Keys>
 struct KeyRun {
   const uint8_t* keys[Keys::kRunKeys];
+  const uint8_t* scale_bytes[Keys::kRunKeys];  // where scales has them from, when it is their turn
   alignas(64) float scales[Keys::kRunKeys];
   size_t n;
+
+  DSA_INLINE void read_scales() noexcept {
+    for (size_t i = 0; Keys::kScaled && i < n; ++i)
+      __builtin_memcpy(scales + i, scale_bytes[i], sizeof(float));
+  }
 };
 
 inline const uint8_t* page_of(const IndexScoresArgs& args, size_t position) noexcept {
@@ -55,11 +61,9 @@ struct RangeOfKeys {
     run->n = kPageTokens - slot < longest ? kPageTokens - slot : longest;
     if (args.last - position < run->n) run->n = args.last - position;
     const uint8_t* page = page_of(args, position);
-    for (size_t i = 0; i < run->n; ++i)
+    for (size_t i = 0; i < run->n; ++i) {
       run->keys[i] = page + (slot + i) * args.layout.key_bytes();
-    if constexpr (Keys::kScaled) {
-      __builtin_memcpy(run->scales, page + args.layout.scale_offset() + sizeof(float) * slot,
-                       sizeof(float) * run->n);
+      run->scale_bytes[i] = page + args.layout.scale_offset() + sizeof(float) * (slot + i);
     }
   }
 };
@@ -78,25 +82,29 @@ struct ListOfKeys {
       const size_t slot = position % kPageTokens;
       const uint8_t* page = page_of(args, position);
       run->keys[i] = page + slot * args.layout.key_bytes();
-      if constexpr (Keys::kScaled) {
-        __builtin_memcpy(run->scales + i, page + args.layout.scale_offset() + sizeof(float) * slot,
-                         sizeof(float));
-      }
+      run->scale_bytes[i] = page + args.layout.scale_offset() + sizeof(float) * slot;
     }
   }
 };
 
-// What the tiles of a run do beside their products: a step for the next run at each unit.
+// What the tiles of a run do beside their products: a step at each unit, in which keys of the next
+// run are made ready and those of the one after it are fetched.
 template <class Keys>
 class NextRun {
  public:
-  NextRun(const IndexScoresArgs& args, const KeyRun<Keys>& run, float* units, float* extra) noexcept
+  NextRun(const IndexScoresArgs& args,
+          const KeyRun<Keys>& run,
+          const KeyRun<Keys>& later,
+          float* units,
+          float* extra) noexcept
       : run_(run),
+        later_(later),
+        key_bytes_(args.layout.key_bytes()),
         dim_(args.layout.dim),
         row_units_(dim_ / Keys::Dot::kPerUnit),
         units_(units),
         extra_(extra),
-        ahead_{run.keys, run.n, args.layout.key_bytes()} {
+        ahead_{run.keys, run.n, key_bytes_} {
     // Even over the steps of one query's tiles.
     const size_t n_vectors = (args.n_heads + kLanes - 1) / kLanes;
     const size_t n_steps = row_units_ * n_vectors * Keys::kRunKeys / kTileAccumulators;
@@ -123,12 +131,19 @@ class NextRun {
 
  private:
   DSA_INLINE void convert_next() noexcept {
+    if (Keys::kBeside && done_ < later_.n) {
+      for (size_t offset = 0; offset < key_bytes_; offset += 64)
+        __builtin_prefetch(later_.keys[done_] + offset, 0, 2);
+      if (Keys::kScaled) __builtin_prefetch(later_.scale_bytes[done_], 0, 2);
+    }
     Keys::convert(run_.keys[done_], dim_, units_ + done_ * row_units_,
                   extra_ + done_ * Keys::kExtraUnits);
     ++done_;
   }
 
   const KeyRun<Keys>& run_;
+  const KeyRun<Keys>& later_;
+  size_t key_bytes_;
   size_t dim_;
   size_t row_units_;
   float* units_;
@@ -138,16 +153,6 @@ class NextRun {
   size_t interval_ = 0;
   size_t wait_ = 0;
 };
-
-// All at once: few lines are asked for.
-template <class Keys>
-void fetch(const KeyRun<Keys>& run, size_t key_bytes) noexcept {
-  for (size_t i = 0; i < run.n; ++i) {
-    for (size_t offset = 0; offset < key_bytes; offset += 64)
-      __builtin_prefetch(run.keys[i] + offset, 0, 2);
-    __builtin_prefetch(run.keys[i] + key_bytes - 1, 0, 2);
-  }
-}
 
 // body(rows, extra, run, done, next) for runs of the source's keys; `done` were in earlier runs.
 template <class Keys, class Source, class Body>
@@ -164,15 +169,15 @@ DSA_INLINE void for_each_run(const IndexScoresArgs& args,
   KeyRun<Keys> runs[3];  // at hand, being converted, being fetched
   source.take(0, longest, &runs[0]);
   source.take(runs[0].n, longest, &runs[1]);
-  NextRun<Keys>(args, runs[0], units[0], extra[0]).finish();
+  NextRun<Keys>(args, runs[0], runs[1], units[0], extra[0]).finish();
   size_t done = 0;
   for (size_t i = 0, at = 0; runs[at].n != 0; i = 1 - i, at = (at + 1) % 3) {
-    const KeyRun<Keys>& run = runs[at];
+    KeyRun<Keys>& run = runs[at];
     const KeyRun<Keys>& after = runs[(at + 1) % 3];
     KeyRun<Keys>& later = runs[(at + 2) % 3];
+    run.read_scales();
     source.take(done + run.n + after.n, longest, &later);
-    if constexpr (Keys::kBeside) fetch(later, layout.key_bytes());
-    NextRun<Keys> next(args, after, units[1 - i], extra[1 - i]);
+    NextRun<Keys> next(args, after, later, units[1 - i], extra[1 - i]);
     BroadcastRows rows = {run.keys[0], layout.key_bytes(), sizeof(float)};
     if constexpr (Keys::kConverts) {
       rows = {reinterpret_cast<const uint8_t*>(units[i]), sizeof(float) * row_units, sizeof(float)};
