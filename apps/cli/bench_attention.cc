@@ -111,7 +111,7 @@ Status run_bench(const Options& options) {
   for (const BenchPhase phase : options.phases) {
     for (const int64_t context : options.contexts) {
       for (const AttentionMode mode : options.attention) {
-        const auto measure = (*bench)->measure(phase, mode, context, *limits);
+        const auto measure = (*bench)->measure(phase, mode, context);
         if (!measure.ok()) return measure.status();
         if (options.json) {
           document.push_back(to_json(options.shape, *measure));

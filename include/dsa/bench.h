@@ -94,11 +94,8 @@ class LayerBench {
   ~LayerBench();
 
   // The last tokens of a context of `context` tokens: one (decode) or a step (prefill).
-  // attention: kDsa or kDense.
-  Result<LayerMeasure> measure(BenchPhase phase,
-                               AttentionMode attention,
-                               int64_t context,
-                               const MachineLimits& limits);
+  // attention: kDsa or kDense. Limits are measured by turns with the steps, medians of both.
+  Result<LayerMeasure> measure(BenchPhase phase, AttentionMode attention, int64_t context);
 
  private:
   struct Impl;

@@ -8,6 +8,7 @@
 
 #include "common/status_macros.h"
 #include "measure/layer_cost.h"
+#include "measure/machine.h"
 #include "measure/random_cache.h"
 #include "measure/timing.h"
 #include "measure/weight_type.h"
@@ -74,6 +75,7 @@ struct LayerBench::Impl {
   std::optional<PagePool> pool;
   std::vector<int32_t> pages;
   std::map<AttentionMode, std::unique_ptr<Block>> blocks;
+  std::optional<Yardsticks> yardsticks;
 
   Impl(const ModelConfig& shape_, const LayerBenchOptions& options_)
       : shape(shape_), options(options_), threads(options_.n_threads) {
@@ -179,8 +181,7 @@ Result<std::unique_ptr<LayerBench>> LayerBench::create(const ModelConfig& shape,
 
 Result<LayerMeasure> LayerBench::measure(BenchPhase phase,
                                          AttentionMode attention,
-                                         int64_t context,
-                                         const MachineLimits& limits) {
+                                         int64_t context) {
   Impl& impl = *impl_;
   if (context < 1 || context > impl.options.max_context) {
     return invalid_argument("context: {}, want 1 to {}", context, impl.options.max_context);
@@ -195,9 +196,6 @@ Result<LayerMeasure> LayerBench::measure(BenchPhase phase,
   measure.sparse = attention == AttentionMode::kDsa && context > impl.shape.indexer.top_k;
   measure.int8_first =
       measure.sparse && block->attention.scores_in_int8_first(context - measure.step_tokens);
-  const LayerStep step = {&impl.shape,         impl.options,   attention,         context,
-                          measure.step_tokens, measure.sparse, measure.int8_first};
-  measure.parts = layer_cost(step, limits);
 
   HiddenStates states(static_cast<size_t>(impl.shape.hidden_size));
   std::array<std::vector<double>, std::size(kParts)> part_seconds;
@@ -208,6 +206,7 @@ Result<LayerMeasure> LayerBench::measure(BenchPhase phase,
   } else {
     impl.run(block, &states, measure.step_tokens, context, {});
   }
+  DSA_ASSIGN_OR_RETURN(impl.yardsticks, Yardsticks::create(*impl.context.kernels, &impl.threads));
   constexpr double kLeastSeconds = 0.3;
   double total = 0;
   while (static_cast<int>(seconds.size()) < impl.options.repetitions || total < kLeastSeconds) {
@@ -220,7 +219,11 @@ Result<LayerMeasure> LayerBench::measure(BenchPhase phase,
     }
     seconds.push_back(sum / n);
     total += sum;
+    impl.yardsticks->sample();
   }
+  const LayerStep step = {&impl.shape,         impl.options,   attention,         context,
+                          measure.step_tokens, measure.sparse, measure.int8_first};
+  measure.parts = layer_cost(step, impl.yardsticks->limits(50));
   measure.ms_per_token = timing_of(std::move(seconds));
   for (size_t p = 0; p < std::size(kParts); ++p)
     measure.parts[p].ms = timing_of(std::move(part_seconds[p])).median;
