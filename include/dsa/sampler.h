@@ -22,14 +22,14 @@
 namespace dsa {
 
 struct SamplerOptions {
-  float temperature = 0.0F;                           // >= 0; 0 is greedy
-  int32_t top_k = 0;                                  // >= 0; 0 is off
-  float top_p = 1.0F;                                 // in (0, 1]; 1 is off
-  float min_p = 0.0F;                                 // in [0, 1]; 0 is off
-  float repeat_penalty = 1.0F;                        // > 0; 1 is off
-  float presence_penalty = 0.0F;                      // in [-2, 2]; 0 is off
-  float frequency_penalty = 0.0F;                     // in [-2, 2]; 0 is off
-  std::vector<std::pair<int32_t, float>> logit_bias;  // token and bias in [-100, 100]; each once
+  float temperature = 0.0F;                             // >= 0; 0 is greedy
+  int32_t top_k = 0;                                    // >= 0; 0 is off
+  float top_p = 1.0F;                                   // in (0, 1]; 1 is off
+  float min_p = 0.0F;                                   // in [0, 1]; 0 is off
+  float repeat_penalty = 1.0F;                          // > 0; 1 is off
+  float presence_penalty = 0.0F;                        // in [-2, 2]; 0 is off
+  float frequency_penalty = 0.0F;                       // in [-2, 2]; 0 is off
+  std::vector<std::pair<int32_t, float>> logit_bias{};  // token, bias in [-100, 100]; each once
   uint64_t seed = 0;
 };
 
