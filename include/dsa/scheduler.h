@@ -103,32 +103,32 @@ struct GenerateResult {
 // Constrained decoding: called before and after each choice, on the engine thread.
 struct LogitsFilter {
   // [vocab]; -inf forbids a token. All forbidden ends the request with kError.
-  std::function<void(std::span<float> logits)> filter;
+  std::function<void(std::span<float> logits)> filter{};
   // The chosen token, before it is given to on_token; stop tokens too.
-  std::function<void(int32_t token)> accept;
+  std::function<void(int32_t token)> accept{};
 };
 
 // Callbacks run on the engine thread (or in step()). They must not block: every stream waits for
 // them. They may call submit(), cancel() and stats(), nothing else of the Scheduler. They may not
 // throw. on_done is called exactly once for each request that submit() accepted.
 struct GenerateRequest {
-  std::vector<int32_t> prompt;  // at least one token
-  int64_t max_tokens = 16;      // at least 1
-  SamplerOptions sampler;       // penalties apply to the generated tokens
-  std::vector<int32_t> stop_tokens;
+  std::vector<int32_t> prompt{};  // at least one token
+  int64_t max_tokens = 16;        // at least 1
+  SamplerOptions sampler{};       // penalties apply to the generated tokens
+  std::vector<int32_t> stop_tokens{};
   int32_t n_logprobs = -1;  // -1: none; 0: the chosen token's; k: also the k best, <= kMaxLogprobs
-  LogitsFilter logits_filter;    // either function may be empty
+  LogitsFilter logits_filter{};  // either function may be empty
   bool use_prefix_cache = true;  // false: neither read nor written for this request
   // Indexes of generated tokens whose selections on_token is to get; {-1}: of every one.
-  std::vector<int64_t> selections;
+  std::vector<int64_t> selections{};
   std::chrono::milliseconds timeout{0};  // from submit() on; 0: none
 
-  std::function<bool(const TokenEvent&)> on_token;     // false: finish with kStop; may be empty
-  std::function<void(const GenerateResult&)> on_done;  // may be empty
+  std::function<bool(const TokenEvent&)> on_token{};     // false: finish with kStop; may be empty
+  std::function<void(const GenerateResult&)> on_done{};  // may be empty
 };
 
 struct DiskCacheOptions {
-  std::string dir;                                 // empty: no cache on disk
+  std::string dir{};                               // empty: no cache on disk
   int64_t max_bytes = int64_t{10} << 30;           // of all its files; the oldest go first
   int64_t max_pending_bytes = int64_t{256} << 20;  // copies of pages that wait to be written
 };
@@ -141,9 +141,9 @@ struct SchedulerOptions {
   bool prefix_cache = true;  // false: no request reads or writes it, and there is none on disk
   int64_t max_swap_bytes = int64_t{1} << 30;  // what preempted requests had computed; beyond it
                                               // they compute it again, the same way
-  DiskCacheOptions disk;
+  DiskCacheOptions disk{};
   // Seconds on a clock that never goes back; tests put their own. Empty: std::chrono::steady_clock.
-  std::function<double()> clock;
+  std::function<double()> clock{};
 };
 
 // Durations of steps: counts[i] of those that took at most bounds_ms[i], the last is for the rest.
