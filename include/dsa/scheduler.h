@@ -31,7 +31,7 @@ namespace dsa {
 
 using RequestId = uint64_t;  // never 0, never used twice by one Scheduler
 
-inline constexpr int64_t kChunkTokens = 64;
+inline constexpr int64_t kChunkTokens = kTokensPerPage;
 inline constexpr int32_t kMaxLogprobs = 20;
 
 enum class FinishReason : uint8_t {
