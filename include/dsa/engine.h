@@ -158,7 +158,8 @@ class Engine {
   // page is free when nobody holds it: no sequence, and no caller of hold_page() or import_page().
   //   Errors  of all: kNotFound (the sequence; a page that nobody holds).
 
-  // Holds the page of tokens [64 index, 64 index + 64) of a sequence once more.
+  // Holds the page of tokens [64 index, ...) of a sequence, whole or begun, once more. A sequence
+  // that adds tokens to a page with other holders goes on in a copy.
   //   Errors  kInvalidArgument: the sequence has no such tokens.
   Result<PageId> hold_page(SequenceId sequence, int64_t index);
   Status drop_page(PageId page);
@@ -168,9 +169,8 @@ class Engine {
   Status append_page(SequenceId sequence, PageId page, int64_t n_tokens = kTokensPerPage);
 
   int64_t page_bytes() const;  // of all layers, latents and indexer keys
-  // The page of tokens [64 index, ...) of a sequence, whole or begun, as bytes[page_bytes()].
-  //   Errors  kInvalidArgument: no such page; the size of bytes.
-  Status export_page(SequenceId sequence, int64_t index, std::span<uint8_t> bytes) const;
+  // Copies a page out.   Errors  kInvalidArgument: the size of bytes, want page_bytes().
+  Status export_page(PageId page, std::span<uint8_t> bytes) const;
   // A free page filled with exported bytes, which the caller then holds.
   //   Errors  kInvalidArgument (size), kResourceExhausted (no page is free).
   Result<PageId> import_page(std::span<const uint8_t> bytes);

@@ -139,8 +139,6 @@ struct SchedulerOptions {
   // prompts as fit by the time they took so far, at least one. Results do not depend on it.
   double max_step_ms = 200.0;
   bool prefix_cache = true;  // false: no request reads or writes it, and there is none on disk
-  int64_t max_swap_bytes = int64_t{1} << 30;  // what preempted requests had computed; beyond it
-                                              // they compute it again, the same way
   DiskCacheOptions disk{};
   // Seconds on a clock that never goes back; tests put their own. Empty: std::chrono::steady_clock.
   std::function<double()> clock{};
@@ -185,7 +183,6 @@ struct SchedulerStats {
   int64_t n_cached_pages = 0;     // in the prefix cache, of these:
   int64_t n_evictable_pages = 0;  // used by no request; free pages plus these can be had
   int64_t evictions_total = 0;
-  int64_t swap_bytes = 0;
   StepHistogram steps;
   DiskCacheStats disk;
 };

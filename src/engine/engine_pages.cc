@@ -23,9 +23,9 @@ Status check_size(const PagePool& pool, size_t n_bytes) {
 Result<PageId> Engine::hold_page(SequenceId id, int64_t index) {
   const SequencePages* sequence = impl_->find(id);
   if (sequence == nullptr) return Impl::not_found(id);
-  if (index < 0 || index >= sequence->length() / kTokensPerPage) {
-    return invalid_argument("sequence {}: page {}, want one of the {} whole ones", id, index,
-                            sequence->length() / kTokensPerPage);
+  const int64_t n_pages = ceil_div(sequence->length(), kTokensPerPage);
+  if (index < 0 || index >= n_pages) {
+    return invalid_argument("sequence {}: page {}, want one of its {}", id, index, n_pages);
   }
   const PageId page = sequence->pages()[static_cast<size_t>(index)];
   impl_->pool->share(page);
@@ -57,15 +57,10 @@ int64_t Engine::page_bytes() const {
   return static_cast<int64_t>(impl_->pool->page_bytes());
 }
 
-Status Engine::export_page(SequenceId id, int64_t index, std::span<uint8_t> bytes) const {
-  const SequencePages* sequence = impl_->find(id);
-  if (sequence == nullptr) return Impl::not_found(id);
-  const auto pages = sequence->pages();
-  if (index < 0 || static_cast<size_t>(index) >= pages.size()) {
-    return invalid_argument("sequence {}: page {}, want one of its {}", id, index, pages.size());
-  }
+Status Engine::export_page(PageId page, std::span<uint8_t> bytes) const {
+  DSA_RETURN_IF_ERROR(check_held(*impl_->pool, page));
   DSA_RETURN_IF_ERROR(check_size(*impl_->pool, bytes.size()));
-  impl_->pool->export_page(pages[static_cast<size_t>(index)], bytes.data());
+  impl_->pool->export_page(page, bytes.data());
   return {};
 }
 

@@ -106,7 +106,9 @@ TEST_P(EnginePages, GivesTheSameBitsFromPagesThatLeftThePoolAndCameBack) {
   std::vector<std::vector<uint8_t>> bytes(2);
   for (size_t i = 0; i < 2; ++i) {
     bytes[i].resize(static_cast<size_t>(source->page_bytes()));
-    ASSERT_TRUE(source->export_page(first, static_cast<int64_t>(i), bytes[i]).ok());
+    const PageId page = *source->hold_page(first, static_cast<int64_t>(i));
+    ASSERT_TRUE(source->export_page(page, bytes[i]).ok());
+    ASSERT_TRUE(source->drop_page(page).ok());
   }
   const Step next = {first, tokens(100, 1), LogitsWanted::kLast};
   const std::vector<float> wanted = last_logits(source.get(), {&next, 1});
@@ -131,7 +133,7 @@ TEST(EnginePageErrors, NamePagesAndSizesThatCannotBe) {
   const SequenceId id = *engine->create_sequence();
   ASSERT_TRUE(engine->prefill(id, tokens(0, 70), {}).ok());
   EXPECT_EQ(engine->hold_page(99, 0).status().code(), StatusCode::kNotFound);
-  EXPECT_THAT(engine->hold_page(id, 1).status().message(), HasSubstr("page 1, want one of the 1"));
+  EXPECT_THAT(engine->hold_page(id, 2).status().message(), HasSubstr("page 2, want one of its 2"));
   EXPECT_THAT(engine->hold_page(id, -1).status().message(), HasSubstr("page -1"));
   EXPECT_EQ(engine->drop_page(5).code(), StatusCode::kNotFound);
   EXPECT_EQ(engine->drop_page(-1).code(), StatusCode::kNotFound);
@@ -142,10 +144,10 @@ TEST(EnginePageErrors, NamePagesAndSizesThatCannotBe) {
   EXPECT_THAT(engine->append_page(empty, page, 65).message(), HasSubstr("n_tokens: 65"));
   EXPECT_EQ(engine->append_page(empty, 9).code(), StatusCode::kNotFound);
   std::vector<uint8_t> bytes(static_cast<size_t>(engine->page_bytes()) - 1);
-  EXPECT_THAT(engine->export_page(id, 0, bytes).message(), HasSubstr("bytes, want"));
+  EXPECT_THAT(engine->export_page(page, bytes).message(), HasSubstr("bytes, want"));
   EXPECT_EQ(engine->import_page(bytes).status().code(), StatusCode::kInvalidArgument);
   bytes.resize(bytes.size() + 1);
-  EXPECT_EQ(engine->export_page(id, 2, bytes).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(engine->export_page(9, bytes).code(), StatusCode::kNotFound);
   while (engine->memory().n_free_pages > 0)
     ASSERT_TRUE(engine->import_page(bytes).ok());
   EXPECT_EQ(engine->import_page(bytes).status().code(), StatusCode::kResourceExhausted);
