@@ -171,10 +171,10 @@ struct SchedulerStats {
   int64_t n_waiting = 0;
   int64_t n_preempted = 0;  // of the waiting ones
   int64_t submitted_total = 0;
-  int64_t refused_total = 0;       // by submit()
-  int64_t finished_total[5] = {};  // by FinishReason
-  int64_t prefilled_tokens_total = 0;
-  int64_t decoded_tokens_total = 0;
+  int64_t refused_total = 0;           // by submit()
+  int64_t finished_total[5] = {};      // by FinishReason
+  int64_t prefilled_tokens_total = 0;  // read: of prompts, and what preempted requests read again
+  int64_t decoded_tokens_total = 0;    // generated
   int64_t cache_hit_tokens_total = 0;
   int64_t cache_miss_tokens_total = 0;
   int64_t preemptions_total = 0;

@@ -128,18 +128,28 @@ bool DiskTier::contains(const PageKey& key) const {
 bool DiskTier::wants(const PageKey& key) {
   const std::lock_guard<std::mutex> hold(mutex_);
   if (present(key)) return false;
-  const int64_t n_bytes = file_bytes_ - kPageFileHeaderBytes;
-  const bool room = stats_.pending_bytes + n_bytes <= options_.max_pending_bytes &&
-                    file_bytes_ <= options_.max_bytes;
-  if (room && std::chrono::steady_clock::now() >= retry_) return true;
+  if (room() && std::chrono::steady_clock::now() >= retry_) return true;
   ++stats_.dropped;
   return false;
+}
+
+bool DiskTier::room() const {
+  return stats_.pending_bytes + file_bytes_ - kPageFileHeaderBytes <= options_.max_pending_bytes;
+}
+
+bool DiskTier::has_room() const {
+  const std::lock_guard<std::mutex> hold(mutex_);
+  return room();
 }
 
 void DiskTier::write(const PageKey& key, std::vector<uint8_t> content) {
   {
     const std::lock_guard<std::mutex> hold(mutex_);
     if (present(key)) return;
+    if (!room()) {
+      ++stats_.dropped;
+      return;
+    }
     stats_.pending_bytes += static_cast<int64_t>(content.size());
     pending_[key] = std::make_shared<const std::vector<uint8_t>>(std::move(content));
     queue_.push_back(key);

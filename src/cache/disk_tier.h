@@ -53,6 +53,9 @@ class DiskTier {
   // Whether write() would take it: it is not there, and there is room among what waits.
   bool wants(const PageKey& key);
 
+  // Room among what waits for one page more.
+  bool has_room() const;
+
   // Returns at once; a thread of the tier writes.
   void write(const PageKey& key, std::vector<uint8_t> content);
 
@@ -83,6 +86,7 @@ class DiskTier {
   void remember(const File& file);     // as the one used last
   void forget(Files::iterator place);  // of a file that is gone
   bool present(const PageKey& key) const;
+  bool room() const;
 
   const DiskCacheOptions options_;
   const int64_t file_bytes_;

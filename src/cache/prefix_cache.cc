@@ -14,8 +14,15 @@ std::optional<int32_t> PrefixCache::use(const PageKey& key) {
   return node.page;
 }
 
+bool PrefixCache::in_use(const PageKey& key) const {
+  const auto found = entries_.find(key);
+  return found != entries_.end() && found->second.n_users > 0;
+}
+
 void PrefixCache::unuse(const PageKey& key) {
-  Node& node = entries_.at(key);
+  const auto found = entries_.find(key);
+  if (found == entries_.end()) return;
+  Node& node = found->second;
   if (--node.n_users == 0) node.place = unused_.insert(unused_.end(), key);
 }
 

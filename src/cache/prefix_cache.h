@@ -28,16 +28,24 @@ class PrefixCache {
   };
 
   bool contains(const PageKey& key) const { return entries_.count(key) != 0; }
+  bool in_use(const PageKey& key) const;
 
   // Adds a page that is not there yet, with the caller as its user.
   void insert(const PageKey& key, int32_t page);
 
   // The page, with one more user; nothing when it is not there.
   std::optional<int32_t> use(const PageKey& key);
-  void unuse(const PageKey& key);
+  void unuse(const PageKey& key);  // without effect where it is not there
 
   // Takes out the page that has been unused longest; nothing when all are in use.
   std::optional<Entry> evict();
+
+  // fn(key, page) for every page.
+  template <class Fn>
+  void for_each(Fn fn) const {
+    for (const auto& [key, node] : entries_)
+      fn(key, node.page);
+  }
 
   int64_t n_pages() const { return static_cast<int64_t>(entries_.size()); }
   int64_t n_unused() const { return static_cast<int64_t>(unused_.size()); }
