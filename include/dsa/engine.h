@@ -64,8 +64,6 @@ struct EngineOptions {
 using SequenceId = int32_t;
 using PageId = int32_t;  // a page of the pool: kPageTokens tokens in every layer
 
-inline constexpr int64_t kTokensPerPage = 64;
-
 enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
 
 // One sequence's share of a batch: tokens to append to it, in order.
