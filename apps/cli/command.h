@@ -24,5 +24,6 @@ Action add_tokenize(CLI::App& app);
 Action add_cpu(CLI::App& app);
 Action add_verify(CLI::App& app);
 Action add_bench(CLI::App& app);
+Action add_cache(CLI::App& app);
 
 }  // namespace cli

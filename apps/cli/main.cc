@@ -29,6 +29,7 @@ constexpr Command kCommands[] = {
     {"tokenize", "Turn text into token ids and back", cli::add_tokenize},
     {"cpu", "Show which kernels this CPU runs", cli::add_cpu},
     {"verify", "Check kernels, or a checkpoint's outputs", cli::add_verify},
+    {"cache", "Look after the disk cache of a server", cli::add_cache},
     {"bench", "Measure kernels and attention against this machine's limits", cli::add_bench},
 };
 

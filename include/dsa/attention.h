@@ -17,8 +17,6 @@
 
 namespace dsa {
 
-inline constexpr int64_t kTokensPerPage = 64;
-
 // Bytes of one token's latent row: [d_latent] latent and [d_rope] rope key.
 // fp8 at 512 + 64: 656.
 int64_t latent_row_bytes(CacheFormat format, int64_t d_latent, int64_t d_rope);

@@ -5,6 +5,7 @@
 // integers of any size digit by digit.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -57,5 +58,44 @@ struct ParsedCompletion {
 // block is made of them). The end-of-sentence token at its end may be missing.
 // Errors   kInvalidArgument: names the byte offset at which the text leaves the format
 Result<ParsedCompletion> parse_completion(std::string_view text, bool thinking);
+
+// A piece of a completion that is being written.
+struct CompletionPart {
+  enum class Kind : unsigned char { kReasoning, kContent, kCallName, kCallArguments };
+  Kind kind = Kind::kContent;
+  int64_t call = 0;  // of kCallName and kCallArguments: which call, from 0
+  std::string text;  // kCallArguments: the next part of the JSON text
+};
+
+// parse_completion() for text that comes piece by piece. The parts, put together, are what
+// parse_completion() gives for the whole text, however it was cut. Text that leaves the format is
+// content when that shows before the first call has a name, and dropped afterwards: a call that
+// was begun is always closed with "}".
+class CompletionStream {
+ public:
+  // tools: false takes no notice of tool calls, they are content.
+  CompletionStream(bool thinking, bool tools);
+
+  std::vector<CompletionPart> push(std::string_view text);
+  std::vector<CompletionPart> finish();  // when the text has ended
+
+ private:
+  enum class At : unsigned char { kReasoning, kContent, kCalls, kCall, kAfter };
+
+  bool advance(std::vector<CompletionPart>& out);
+  bool advance_text(std::vector<CompletionPart>& out);
+  bool advance_calls(std::vector<CompletionPart>& out);
+  bool advance_call(std::vector<CompletionPart>& out);
+  bool advance_argument(std::vector<CompletionPart>& out);
+  bool leave(std::vector<CompletionPart>& out);
+  void emit(std::vector<CompletionPart>& out, CompletionPart::Kind kind, std::string_view text);
+
+  At at_;
+  bool tools_;
+  std::string held_;   // not yet understood
+  std::string block_;  // since the tool block began, until a call has a name
+  int64_t n_calls_ = 0;
+  int64_t n_arguments_ = 0;  // of the open call
+};
 
 }  // namespace dsa

@@ -34,6 +34,10 @@ class Model {
   const ModelConfig& config() const;
   int64_t weight_bytes() const;  // bytes of the tensors the forward pass uses
   int64_t n_parameters() const;
+  // 64 hexadecimal digits that another checkpoint does not have: of the configuration's text and of
+  // each file's size, time of change and samples of its bytes. A copy of a file with another time
+  // counts as another checkpoint.
+  std::string identity() const;
 
   struct Impl;
   explicit Model(std::unique_ptr<Impl> impl);
@@ -58,6 +62,7 @@ struct EngineOptions {
 };
 
 using SequenceId = int32_t;
+using PageId = int32_t;  // a page of the pool: kPageTokens tokens in every layer
 
 enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
 
@@ -66,6 +71,7 @@ struct Step {
   SequenceId sequence = -1;
   std::span<const int32_t> tokens;
   LogitsWanted logits = LogitsWanted::kLast;
+  bool selections = true;  // whether ForwardHooks::selection is called for it
 };
 
 struct LogitsRow {
@@ -124,10 +130,11 @@ class Engine {
   Status release_sequence(SequenceId sequence);
   Result<int64_t> sequence_length(SequenceId sequence) const;
 
-  // Appends each step's tokens to its sequence and computes what the hooks want.
-  //   Errors  kInvalidArgument (empty step, token outside the vocabulary, the same sequence twice,
-  //           more than max_batch_tokens), kNotFound (sequence), kResourceExhausted (the page pool
-  //           is full). On error nothing has changed.
+  // Appends each step's tokens to its sequence and computes what the hooks want. Steps of the same
+  // sequence follow each other and give, bit for bit, what a call for each of them would give.
+  //   Errors  kInvalidArgument (empty step, token outside the vocabulary, more than
+  //           max_batch_tokens), kNotFound (sequence), kResourceExhausted (the page pool is full).
+  //           On error nothing has changed.
   Status forward(std::span<const Step> batch, const ForwardHooks& hooks);
 
   // Appends any number of tokens to one sequence, in chunks of max_batch_tokens. Logits of the last
@@ -144,6 +151,27 @@ class Engine {
   Result<std::span<const float>> decode(SequenceId sequence,
                                         int32_t token,
                                         const ForwardHooks& hooks = {});
+
+  // Pages, for callers that keep them longer than a sequence lives: a cache of prefixes, a disk. A
+  // page is free when nobody holds it: no sequence, and no caller of hold_page() or import_page().
+  //   Errors  of all: kNotFound (the sequence; a page that nobody holds).
+
+  // Holds the page of tokens [64 index, ...) of a sequence, whole or begun, once more. A sequence
+  // that adds tokens to a page with other holders goes on in a copy.
+  //   Errors  kInvalidArgument: the sequence has no such tokens.
+  Result<PageId> hold_page(SequenceId sequence, int64_t index);
+  Status drop_page(PageId page);
+  // Appends a page to a sequence of whole pages, which holds it too: its first n_tokens (1 to 64)
+  // tokens come next. Who appends vouches that they are what forward() would have stored.
+  //   Errors  kInvalidArgument: the length is no multiple of 64; n_tokens.
+  Status append_page(SequenceId sequence, PageId page, int64_t n_tokens = kTokensPerPage);
+
+  int64_t page_bytes() const;  // of all layers, latents and indexer keys
+  // Copies a page out.   Errors  kInvalidArgument: the size of bytes, want page_bytes().
+  Status export_page(PageId page, std::span<uint8_t> bytes) const;
+  // A free page filled with exported bytes, which the caller then holds.
+  //   Errors  kInvalidArgument (size), kResourceExhausted (no page is free).
+  Result<PageId> import_page(std::span<const uint8_t> bytes);
 
  private:
   struct Impl;

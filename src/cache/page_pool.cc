@@ -45,6 +45,8 @@ Result<PagePool> PagePool::create(const PagePoolOptions& options) {
   DSA_ASSIGN_OR_RETURN(pool.latent_memory_, AlignedBuffer::allocate(latent_bytes, "latent cache"));
   DSA_ASSIGN_OR_RETURN(pool.index_memory_,
                        AlignedBuffer::allocate(index_bytes, "indexer-key cache"));
+  pool.page_bytes_ = options.latent.page_bytes() * static_cast<size_t>(options.n_layers) +
+                     options.index.page_bytes() * n_indexed;
   pool.holders_.assign(n_pages, 0);
   for (int64_t page = options.n_pages - 1; page >= 0; --page) {
     pool.free_.push_back(static_cast<int32_t>(page));
@@ -75,17 +77,38 @@ void PagePool::release(int32_t page) {
   if (--holders_[static_cast<size_t>(page)] == 0) free_.push_back(page);
 }
 
-void PagePool::copy_page(int32_t from, int32_t to) {
-  const auto copy = [from, to](uint8_t* base, size_t page_bytes) {
-    std::memcpy(base + static_cast<size_t>(to) * page_bytes,
-                base + static_cast<size_t>(from) * page_bytes, page_bytes);
-  };
+template <class Fn>
+void PagePool::for_each_part(int32_t page, Fn fn) const {
+  const auto number = static_cast<size_t>(page);
+  const size_t latent_bytes = options_.latent.page_bytes();
+  const size_t index_bytes = options_.index.page_bytes();
   for (int64_t layer = 0; layer < options_.n_layers; ++layer) {
-    copy(latent(layer), options_.latent.page_bytes());
+    fn(latent(layer) + number * latent_bytes, latent_bytes);
     if (options_.has_index[static_cast<size_t>(layer)]) {
-      copy(index(layer), options_.index.page_bytes());
+      fn(index(layer) + number * index_bytes, index_bytes);
     }
   }
+}
+
+void PagePool::copy_page(int32_t from, int32_t to) {
+  const ptrdiff_t pages = ptrdiff_t{to} - from;
+  for_each_part(from, [pages](uint8_t* part, size_t n) {
+    std::memcpy(part + pages * static_cast<ptrdiff_t>(n), part, n);
+  });
+}
+
+void PagePool::export_page(int32_t page, uint8_t* bytes) const {
+  for_each_part(page, [&bytes](const uint8_t* part, size_t n) {
+    std::memcpy(bytes, part, n);
+    bytes += n;
+  });
+}
+
+void PagePool::import_page(int32_t page, const uint8_t* bytes) {
+  for_each_part(page, [&bytes](uint8_t* part, size_t n) {
+    std::memcpy(part, bytes, n);
+    bytes += n;
+  });
 }
 
 uint8_t* PagePool::latent(int64_t layer) const {

@@ -42,6 +42,11 @@ class PagePool {
   // Copies all layers of a page.
   void copy_page(int32_t from, int32_t to);
 
+  // A page's bytes outside of the pool: layer by layer its latent rows, then its indexer keys.
+  size_t page_bytes() const { return page_bytes_; }
+  void export_page(int32_t page, uint8_t* bytes) const;
+  void import_page(int32_t page, const uint8_t* bytes);
+
   uint8_t* latent(int64_t layer) const;  // [n_pages * 64 rows]
   uint8_t* index(int64_t layer) const;   // [n_pages pages]; only where has_index
   const LatentLayout& latent_layout() const { return options_.latent; }
@@ -55,12 +60,17 @@ class PagePool {
  private:
   PagePool() = default;
 
+  // fn(first byte, bytes) for each stretch of memory that belongs to the page.
+  template <class Fn>
+  void for_each_part(int32_t page, Fn fn) const;
+
   PagePoolOptions options_;
   AlignedBuffer latent_memory_;
   AlignedBuffer index_memory_;
   std::vector<size_t> index_offset_;  // [n_layers] of a layer's indexer keys
-  std::vector<int32_t> holders_;      // [n_pages]
-  std::vector<int32_t> free_;         // the next page to give is the last
+  size_t page_bytes_ = 0;
+  std::vector<int32_t> holders_;  // [n_pages]
+  std::vector<int32_t> free_;     // the next page to give is the last
 };
 
 }  // namespace dsa

@@ -43,6 +43,13 @@ void SequencePages::trim(PagePool* pool) {
   }
 }
 
+void SequencePages::append_page(PagePool* pool, int32_t page, int64_t n) {
+  trim(pool);
+  pool->share(page);
+  pages_.push_back(page);
+  length_ += n;
+}
+
 SequencePages SequencePages::fork(PagePool* pool) const {
   SequencePages copy = *this;
   copy.pages_.resize(static_cast<size_t>(ceil_div(length_, kTokens)));

@@ -32,6 +32,10 @@ class SequencePages {
   // Gives back pages beyond length(): undoes a reserve().
   void trim(PagePool* pool);
 
+  // Appends a page that others hold too; its first n tokens (1 to 64) are the next ones. length()
+  // is a multiple of 64.
+  void append_page(PagePool* pool, int32_t page, int64_t n);
+
   // Shares every page of this sequence with a new one.
   SequencePages fork(PagePool* pool) const;
 

@@ -5,10 +5,8 @@
 #include <memory>
 #include <optional>
 
-#include "cache/page_pool.h"
-#include "cache/sequence.h"
 #include "common/status_macros.h"
-#include "model/forward.h"
+#include "engine/engine_impl.h"
 #include "model/model.h"
 #include "model/pool_options.h"
 #include "ops/context.h"
@@ -42,116 +40,102 @@ Result<EngineOptions> resolve(const ModelConfig& config, EngineOptions options) 
 
 }  // namespace
 
-struct Engine::Impl {
-  std::shared_ptr<const Model> model;
-  EngineOptions options;
-  ThreadPool threads;
-  std::optional<PagePool> pool;
-  std::unique_ptr<ForwardPass> forward;
-  std::vector<std::optional<SequencePages>> sequences;
-  std::vector<float> last_logits;  // [vocab] of decode()
+Engine::Impl::Impl(std::shared_ptr<const Model> model_, const EngineOptions& options_)
+    : model(std::move(model_)), options(options_), threads(options_.n_threads) {
+  options.n_threads = threads.n_threads();
+}
 
-  Impl(std::shared_ptr<const Model> model_, const EngineOptions& options_)
-      : model(std::move(model_)), options(options_), threads(options_.n_threads) {
-    options.n_threads = threads.n_threads();
-  }
+Status Engine::Impl::allocate() {
+  const ModelConfig& config = model->config();
+  DSA_ASSIGN_OR_RETURN(const kernels::KernelTable* table, select_kernels());
+  DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(config, options)));
+  DSA_ASSIGN_OR_RETURN(forward, ForwardPass::create(config, model->impl().weights, options,
+                                                    {table, &threads}, &*pool));
+  sequences.resize(static_cast<size_t>(options.max_sequences));
+  last_logits.resize(static_cast<size_t>(config.vocab_size));
+  return {};
+}
 
-  Status allocate() {
-    const ModelConfig& config = model->config();
-    DSA_ASSIGN_OR_RETURN(const kernels::KernelTable* table, select_kernels());
-    DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(config, options)));
-    DSA_ASSIGN_OR_RETURN(forward, ForwardPass::create(config, model->impl().weights, options,
-                                                      {table, &threads}, &*pool));
-    sequences.resize(static_cast<size_t>(options.max_sequences));
-    last_logits.resize(static_cast<size_t>(config.vocab_size));
-    return {};
-  }
+SequencePages* Engine::Impl::find(SequenceId id) {
+  const bool known = id >= 0 && static_cast<size_t>(id) < sequences.size() &&
+                     sequences[static_cast<size_t>(id)].has_value();
+  return known ? &*sequences[static_cast<size_t>(id)] : nullptr;
+}
 
-  SequencePages* find(SequenceId id) {
-    const bool known = id >= 0 && static_cast<size_t>(id) < sequences.size() &&
-                       sequences[static_cast<size_t>(id)].has_value();
-    return known ? &*sequences[static_cast<size_t>(id)] : nullptr;
-  }
+Status Engine::Impl::not_found(SequenceId id) {
+  return error(StatusCode::kNotFound, "sequence {}: there is no such sequence", id);
+}
 
-  static Status not_found(SequenceId id) {
-    return error(StatusCode::kNotFound, "sequence {}: there is no such sequence", id);
+Result<SequenceId> Engine::Impl::add(SequencePages pages) {
+  const auto free = std::find(sequences.begin(), sequences.end(), std::nullopt);
+  if (free == sequences.end()) {
+    return error(StatusCode::kResourceExhausted, "max_sequences: {} sequences exist, want one more",
+                 sequences.size());
   }
+  *free = std::move(pages);
+  return static_cast<SequenceId>(free - sequences.begin());
+}
 
-  Result<SequenceId> add(SequencePages pages) {
-    const auto free = std::find(sequences.begin(), sequences.end(), std::nullopt);
-    if (free == sequences.end()) {
-      return error(StatusCode::kResourceExhausted,
-                   "max_sequences: {} sequences exist, want one more", sequences.size());
-    }
-    *free = std::move(pages);
-    return static_cast<SequenceId>(free - sequences.begin());
+Status Engine::Impl::check_step(const Step& step, size_t index) {
+  if (find(step.sequence) == nullptr) return not_found(step.sequence);
+  if (step.tokens.empty()) {
+    return invalid_argument("step {}: no tokens, want at least one", index);
   }
+  const int64_t vocab = model->config().vocab_size;
+  for (size_t i = 0; i < step.tokens.size(); ++i) {
+    if (step.tokens[i] >= 0 && step.tokens[i] < vocab) continue;
+    return invalid_argument("step {}: token {} is {}, want 0 to {}", index, i, step.tokens[i],
+                            vocab - 1);
+  }
+  return {};
+}
 
-  Status check_step(const Step& step, size_t index) {
-    if (find(step.sequence) == nullptr) return not_found(step.sequence);
-    if (step.tokens.empty()) {
-      return invalid_argument("step {}: no tokens, want at least one", index);
-    }
-    const int64_t vocab = model->config().vocab_size;
-    for (size_t i = 0; i < step.tokens.size(); ++i) {
-      if (step.tokens[i] >= 0 && step.tokens[i] < vocab) continue;
-      return invalid_argument("step {}: token {} is {}, want 0 to {}", index, i, step.tokens[i],
-                              vocab - 1);
-    }
-    return {};
+Status Engine::Impl::check_batch(std::span<const Step> batch) {
+  int64_t n_tokens = 0;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    DSA_RETURN_IF_ERROR(check_step(batch[i], i));
+    n_tokens += static_cast<int64_t>(batch[i].tokens.size());
   }
+  if (n_tokens <= options.max_batch_tokens) return {};
+  return invalid_argument("batch: {} tokens, want at most {}", n_tokens, options.max_batch_tokens);
+}
 
-  Status check_batch(std::span<const Step> batch) {
-    int64_t n_tokens = 0;
-    std::vector<bool> seen(sequences.size(), false);
-    for (size_t i = 0; i < batch.size(); ++i) {
-      DSA_RETURN_IF_ERROR(check_step(batch[i], i));
-      const auto id = static_cast<size_t>(batch[i].sequence);
-      if (seen[id]) {
-        return invalid_argument("step {}: sequence {} is in the batch twice, want once", i, id);
-      }
-      seen[id] = true;
-      n_tokens += static_cast<int64_t>(batch[i].tokens.size());
-    }
-    if (n_tokens <= options.max_batch_tokens) return {};
-    return invalid_argument("batch: {} tokens, want at most {}", n_tokens,
-                            options.max_batch_tokens);
+Status Engine::Impl::reserve(std::span<const Step> batch) {
+  std::vector<int64_t> n_tokens(sequences.size(), 0);
+  int64_t needed = 0;
+  for (const Step& step : batch) {
+    const auto n = static_cast<int64_t>(step.tokens.size());
+    int64_t& before = n_tokens[static_cast<size_t>(step.sequence)];
+    const SequencePages& sequence = *find(step.sequence);
+    needed += sequence.pages_needed(*pool, before + n) - sequence.pages_needed(*pool, before);
+    before += n;
   }
+  if (needed > pool->n_free()) {
+    return error(StatusCode::kResourceExhausted,
+                 "page pool: {} pages of {} tokens free of {}, the batch wants {} more",
+                 pool->n_free(), kPageTokens, pool->n_pages(), needed);
+  }
+  for (size_t id = 0; id < n_tokens.size(); ++id) {
+    if (n_tokens[id] == 0) continue;
+    DSA_RETURN_IF_ERROR(sequences[id]->reserve(&*pool, n_tokens[id]));
+  }
+  return {};
+}
 
-  // All pages of the batch, or none.
-  Status reserve(std::span<const Step> batch) {
-    int64_t needed = 0;
-    for (const Step& step : batch) {
-      needed += find(step.sequence)->pages_needed(*pool, static_cast<int64_t>(step.tokens.size()));
-    }
-    if (needed > pool->n_free()) {
-      return error(StatusCode::kResourceExhausted,
-                   "page pool: {} pages of {} tokens free of {}, the batch wants {} more",
-                   pool->n_free(), kPageTokens, pool->n_pages(), needed);
-    }
-    for (const Step& step : batch) {
-      DSA_RETURN_IF_ERROR(
-          find(step.sequence)->reserve(&*pool, static_cast<int64_t>(step.tokens.size())));
-    }
-    return {};
+Status Engine::Impl::run(std::span<const Step> batch, const ForwardHooks& hooks) {
+  DSA_RETURN_IF_ERROR(check_batch(batch));
+  DSA_RETURN_IF_ERROR(reserve(batch));
+  std::vector<ForwardStep> steps;
+  steps.reserve(batch.size());
+  for (const Step& step : batch) {
+    SequencePages& sequence = *find(step.sequence);
+    steps.push_back(
+        {step.tokens, sequence.length(), sequence.pages(), step.logits, step.selections});
+    sequence.commit(static_cast<int64_t>(step.tokens.size()));
   }
-
-  Status run(std::span<const Step> batch, const ForwardHooks& hooks) {
-    DSA_RETURN_IF_ERROR(check_batch(batch));
-    DSA_RETURN_IF_ERROR(reserve(batch));
-    std::vector<ForwardStep> steps;
-    steps.reserve(batch.size());
-    for (const Step& step : batch) {
-      const SequencePages& sequence = *find(step.sequence);
-      steps.push_back({step.tokens, sequence.length(), sequence.pages(), step.logits});
-    }
-    forward->run(steps, hooks);
-    for (const Step& step : batch) {
-      find(step.sequence)->commit(static_cast<int64_t>(step.tokens.size()));
-    }
-    return {};
-  }
-};
+  forward->run(steps, hooks);
+  return {};
+}
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;

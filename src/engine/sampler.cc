@@ -9,6 +9,8 @@
 namespace dsa {
 namespace {
 
+constexpr int32_t kMaxTokenId = 1 << 24;  // bounds the memory of logit_bias
+
 Status check(const SamplerOptions& options) {
   const auto in_range = [](float value, float low, float high) {
     return value >= low && value <= high;  // false for NaN
@@ -27,6 +29,21 @@ Status check(const SamplerOptions& options) {
   }
   if (!in_range(options.repeat_penalty, kTiny, kMax)) {
     return invalid_argument("repeat_penalty: {}, want more than 0", options.repeat_penalty);
+  }
+  if (!in_range(options.presence_penalty, -2.0F, 2.0F)) {
+    return invalid_argument("presence_penalty: {}, want between -2 and 2",
+                            options.presence_penalty);
+  }
+  if (!in_range(options.frequency_penalty, -2.0F, 2.0F)) {
+    return invalid_argument("frequency_penalty: {}, want between -2 and 2",
+                            options.frequency_penalty);
+  }
+  for (const auto& [id, bias] : options.logit_bias) {
+    if (id < 0 || id >= kMaxTokenId) {
+      return invalid_argument("logit_bias: token {}, want one of the vocabulary", id);
+    }
+    if (in_range(bias, -100.0F, 100.0F)) continue;
+    return invalid_argument("logit_bias: {} for token {}, want between -100 and 100", bias, id);
   }
   return Status();
 }
@@ -52,7 +69,13 @@ Result<Sampler> Sampler::create(const SamplerOptions& options) {
   return Sampler(options);
 }
 
-Sampler::Sampler(const SamplerOptions& options) : options_(options), state_(options.seed) {}
+Sampler::Sampler(const SamplerOptions& options) : options_(options), state_(options.seed) {
+  for (const auto& [id, bias] : options.logit_bias) {
+    const auto index = static_cast<std::size_t>(id);
+    if (index >= bias_.size()) bias_.resize(index + 1);
+    bias_[index] = bias;
+  }
+}
 
 // Larger logit first; the order of equals is that of their ids.
 bool Sampler::ranks_before(const Candidate& a, const Candidate& b) {
@@ -70,20 +93,28 @@ Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const i
   return draw();
 }
 
-// Every token that may be chosen, in the order of ids. A token is penalized once, however often it
-// is in `recent`.
+// The logit after bias and penalties.
+float Sampler::adjusted(float logit, std::size_t id) const {
+  if (id < bias_.size()) logit += bias_[id];
+  const int32_t count = recent_[id];
+  if (count == 0) return logit;
+  return penalized(logit, options_.repeat_penalty) - options_.presence_penalty -
+         static_cast<float>(count) * options_.frequency_penalty;
+}
+
+// Every token that may be chosen, in the order of ids.
 Status Sampler::collect(std::span<const float> logits, std::span<const int32_t> recent) {
-  recent_.assign(logits.size(), false);
+  recent_.assign(logits.size(), 0);
   for (const int32_t id : recent) {
     if (id >= 0 && static_cast<std::size_t>(id) < logits.size()) {
-      recent_[static_cast<std::size_t>(id)] = true;
+      ++recent_[static_cast<std::size_t>(id)];
     }
   }
   constexpr float kMax = std::numeric_limits<float>::max();
   candidates_.clear();
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (!(logits[i] >= -kMax)) continue;  // NaN or -inf
-    const float logit = recent_[i] ? penalized(logits[i], options_.repeat_penalty) : logits[i];
+    const float logit = adjusted(logits[i], i);
     candidates_.push_back({std::clamp(logit, -kMax, kMax), static_cast<int32_t>(i), 0.0});
   }
   if (!candidates_.empty()) return Status();

@@ -9,6 +9,7 @@
 #include <map>
 #include <utility>
 
+#include "common/sha256.h"
 #include "common/status_macros.h"
 
 namespace dsa {
@@ -143,6 +144,14 @@ Status Checkpoint::open_shards() {
     shards_.push_back(std::move(file));
   }
   return {};
+}
+
+std::string Checkpoint::identity() const {
+  Sha256 hash;
+  hash.add(config_text_);
+  for (const SafetensorsFile& shard : shards_)
+    shard.add_identity(&hash);
+  return to_hex(hash.finish());
 }
 
 void Checkpoint::index_tensors() {

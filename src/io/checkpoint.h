@@ -36,6 +36,7 @@ class Checkpoint : public TensorSource {
   bool has_unread_index() const { return has_unread_index_; }
 
   std::string source_name() const override { return dir_; }
+  std::string identity() const override;
   using TensorSource::require;
   Result<const StoredTensor*> require(std::string_view name,
                                       std::span<const int64_t> shape,

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -29,10 +30,15 @@ class MappedFile {
   // Starts on a page boundary; empty for an empty file. Valid as long as this object.
   std::span<const std::byte> bytes() const { return bytes_; }
 
+  // When the file was changed last, as it was opened: nanoseconds since 1970.
+  int64_t modified_ns() const { return modified_ns_; }
+
  private:
-  explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  MappedFile(std::span<const std::byte> bytes, int64_t modified_ns)
+      : bytes_(bytes), modified_ns_(modified_ns) {}
 
   std::span<const std::byte> bytes_;
+  int64_t modified_ns_ = 0;
 };
 
 }  // namespace dsa

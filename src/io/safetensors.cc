@@ -247,6 +247,21 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::string& path) {
   return file;
 }
 
+void SafetensorsFile::add_identity(Sha256* hash) const {
+  if (!file_) return;
+  constexpr size_t kHead = size_t{1} << 20;  // the header is here, and all of a small file
+  constexpr size_t kSamples = 64;
+  constexpr size_t kSampleBytes = 4096;
+  const std::string_view bytes(reinterpret_cast<const char*>(file_->bytes().data()),
+                               file_->bytes().size());
+  hash->add(fmt::format("{} bytes, changed {};", bytes.size(), file_->modified_ns()));
+  hash->add(bytes.substr(0, kHead));
+  for (size_t i = 1; i <= kSamples && bytes.size() > kHead; ++i) {
+    const size_t end = bytes.size() / kSamples * i;
+    hash->add(bytes.substr(end - std::min(end, kSampleBytes), kSampleBytes));
+  }
+}
+
 Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes,
                                                const std::string& name) {
   DSA_ASSIGN_OR_RETURN(const Sections sections, split(bytes, name));

@@ -16,6 +16,7 @@
 
 #include "dsa/status.h"
 
+#include "common/sha256.h"
 #include "formats/dtype.h"
 #include "io/mapped_file.h"
 
@@ -46,6 +47,10 @@ class SafetensorsFile {
 
   // In the order of their bytes in the file.
   std::span<const StoredTensor> tensors() const { return tensors_; }
+
+  // What tells the file from others, without reading all of it: size, time of change, header and
+  // samples of the data. Nothing where the caller holds the bytes.
+  void add_identity(Sha256* hash) const;
 
   // nullptr when there is none; valid as long as this object, also when that is moved.
   const StoredTensor* find(std::string_view name) const;

@@ -20,6 +20,9 @@ class TensorSource {
   // Starts the messages of whoever finds fault with a tensor's values.
   virtual std::string source_name() const = 0;
 
+  // What tells it from other sources: 64 hexadecimal digits where it is a checkpoint.
+  virtual std::string identity() const { return source_name(); }
+
   // The tensor, which has the wanted shape, one of the wanted types, and starts at a multiple of
   // its element size, so that it can be read through a pointer. Valid as long as the source.
   //   Errors  kNotFound, kCorruption (shape), kUnsupported (type, alignment). The message names

@@ -48,6 +48,10 @@ bool all_selected(const EngineOptions& options, const ForwardStep& step) {
   return true;
 }
 
+bool wants_scores(const ForwardStep& step, const ForwardHooks& hooks) {
+  return step.selections && hooks.selection_scores && hooks.selection != nullptr;
+}
+
 }  // namespace
 
 bool rounds_to_bf16(const LayerWeights& layer, const EngineOptions& options) {
@@ -122,9 +126,9 @@ void AttentionBlock::begin(std::span<const ForwardStep> steps) {
 
 bool AttentionBlock::needs_queries(std::span<const ForwardStep> steps,
                                    const ForwardHooks& hooks) const {
-  if (hooks.selection != nullptr && hooks.selection_scores) return true;
-  return std::any_of(steps.begin(), steps.end(),
-                     [this](const ForwardStep& step) { return !all_selected(options_, step); });
+  return std::any_of(steps.begin(), steps.end(), [this, &hooks](const ForwardStep& step) {
+    return wants_scores(step, hooks) || !all_selected(options_, step);
+  });
 }
 
 void AttentionBlock::run(std::span<const ForwardStep> steps,
@@ -146,12 +150,14 @@ void AttentionBlock::run(std::span<const ForwardStep> steps,
   size_t first_row = 0;
   for (size_t s = 0; s < steps.size(); ++s) {
     const ForwardStep& step = steps[s];
-    const bool scored = indexed && hooks.selection_scores && hooks.selection != nullptr;
+    const bool scored = indexed && wants_scores(step, hooks);
     context_.enter(Part::kIndexer);
     const SelectionLists lists = select(step, first_row, index, indexed, hooks);
     context_.enter(Part::kAttention);
     attend(step, first_row, layer, index, lists);
-    if (hooks.selection) report_selection(step, s, index, first_row, lists, scored, hooks);
+    if (hooks.selection && step.selections) {
+      report_selection(step, s, index, first_row, lists, scored, hooks);
+    }
     first_row += step.tokens.size();
   }
   context_.enter(Part::kOutput);
@@ -263,17 +269,17 @@ SelectionLists AttentionBlock::select(const ForwardStep& step,
   SelectionLists lists = {lists_.positions + first_row * lists_.stride, lists_.counts + first_row,
                           lists_.stride};
   const bool everything = all_selected(options_, step);
-  const bool wants_scores = hooks.selection != nullptr && hooks.selection_scores;
+  const bool scored = wants_scores(step, hooks);
   if (options_.attention == AttentionMode::kWindow && !everything) {
     select_window(step, lists);
-  } else if (indexed && (!everything || wants_scores)) {
+  } else if (indexed && (!everything || scored)) {
     const IndexerQueries queries = {index_q_ + first_row * indexer_.n_heads * indexer_.dim,
                                     index_gate_ + first_row * indexer_.n_heads, step.tokens.size(),
                                     as_size(step.first_position)};
     const IndexCacheView cache = {indexer_.layout, pool_->index(static_cast<int64_t>(layer)),
                                   step.pages};
     index_and_select(context_, indexer_, queries, cache, rule_, &indexer_scratch_, lists,
-                     wants_scores ? list_scores_ + first_row * lists_.stride : nullptr);
+                     scored ? list_scores_ + first_row * lists_.stride : nullptr);
   }
   if (everything) lists.positions = nullptr;
   return lists;

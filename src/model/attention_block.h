@@ -27,6 +27,7 @@ struct ForwardStep {
   int64_t first_position = 0;
   std::span<const int32_t> pages;
   LogitsWanted logits = LogitsWanted::kNone;
+  bool selections = true;
 };
 
 // Activations are rounded for products with weights that are no wider themselves; a checkpoint in

@@ -33,5 +33,8 @@ int64_t Model::weight_bytes() const {
 int64_t Model::n_parameters() const {
   return impl_->weights.n_parameters;
 }
+std::string Model::identity() const {
+  return impl_->source->identity();
+}
 
 }  // namespace dsa

@@ -85,14 +85,11 @@ TEST(Engine, RefusesStepsThatCannotBe) {
   const Step empty = {id, {}, LogitsWanted::kNone};
   const Step bad_token = {id, {&outside, 1}, LogitsWanted::kNone};
   const Step unknown = {id + 1, tokens(0, 1), LogitsWanted::kNone};
-  const Step twice[] = {{id, tokens(0, 1), LogitsWanted::kNone},
-                        {id, tokens(0, 1), LogitsWanted::kNone}};
   const Step large = {id, tokens(0, 129), LogitsWanted::kNone};
   EXPECT_EQ(engine->forward({&empty, 1}, {}).code(), StatusCode::kInvalidArgument);
   EXPECT_THAT(engine->forward({&bad_token, 1}, {}).message(),
               testing::HasSubstr("token 0 is 2048, want 0 to 2047"));
   EXPECT_EQ(engine->forward({&unknown, 1}, {}).code(), StatusCode::kNotFound);
-  EXPECT_EQ(engine->forward(twice, {}).code(), StatusCode::kInvalidArgument);
   EXPECT_THAT(engine->forward({&large, 1}, {}).message(),
               testing::HasSubstr("129 tokens, want at most 128"));
   EXPECT_EQ(*engine->sequence_length(id), 0);

@@ -172,6 +172,24 @@ TEST(Sampler, DrawsTheTokensItHasAlwaysDrawn) {
   EXPECT_EQ(ids, (std::vector<int32_t>{6, 0, 2, 1, 8, 5, 1, 5, 1, 4, 4, 8}));
 }
 
+TEST(Sampler, AddsTheBiasOfTheTokensItNames) {
+  EXPECT_EQ(sample({.logit_bias = {{0, 2.5F}}}, {1, 3, 2}), 0);
+  EXPECT_EQ(sample({.logit_bias = {{1, -100.0F}}}, {1, 3, 2}), 2);
+  EXPECT_EQ(sample({.logit_bias = {{9, 100.0F}}}, {1, 3, 2}), 1);      // no such token
+  EXPECT_EQ(sample({.logit_bias = {{0, 100.0F}}}, {-kInf, 3, 2}), 1);  // forbidden stays so
+}
+
+TEST(Sampler, TakesThePresencePenaltyOnceAndTheFrequencyPenaltyEachTime) {
+  const std::vector<float> logits = {3.0F, 2.5F, 1.0F};
+  EXPECT_EQ(sample({.presence_penalty = 0.4F}, logits, {0, 0, 0}), 0);
+  EXPECT_EQ(sample({.presence_penalty = 0.6F}, logits, {0}), 1);
+  EXPECT_EQ(sample({.frequency_penalty = 0.4F}, logits, {0}), 0);
+  EXPECT_EQ(sample({.frequency_penalty = 0.4F}, logits, {0, 0}), 1);
+  EXPECT_EQ(sample({.frequency_penalty = 1.0F}, logits, {0, 0, 1, 1}), 0);  // equals: lowest id
+  EXPECT_EQ(sample({.presence_penalty = -2.0F}, logits, {2}), 0);
+  EXPECT_EQ(sample({.presence_penalty = -2.0F, .frequency_penalty = -1.0F}, logits, {2}), 2);
+}
+
 TEST(Sampler, NamesAnOptionOutOfItsRange) {
   const auto message = [](const SamplerOptions& options) {
     return Sampler::create(options).status().message();
@@ -184,6 +202,11 @@ TEST(Sampler, NamesAnOptionOutOfItsRange) {
   EXPECT_THAT(message({.top_p = 1.5F}), HasSubstr("top_p: 1.5"));
   EXPECT_THAT(message({.min_p = -0.5F}), HasSubstr("min_p: -0.5"));
   EXPECT_THAT(message({.repeat_penalty = 0}), HasSubstr("repeat_penalty: 0"));
+  EXPECT_THAT(message({.presence_penalty = 2.5F}), HasSubstr("presence_penalty: 2.5"));
+  EXPECT_THAT(message({.frequency_penalty = kNan}), HasSubstr("frequency_penalty: nan"));
+  EXPECT_EQ(message({.logit_bias = {{3, -101.0F}}}),
+            "logit_bias: -101 for token 3, want between -100 and 100");
+  EXPECT_THAT(message({.logit_bias = {{-1, 1.0F}}}), HasSubstr("logit_bias: token -1"));
 }
 
 }  // namespace

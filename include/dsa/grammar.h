@@ -1,0 +1,122 @@
+// Constrained decoding: which tokens may come next so that the whole text follows a grammar.
+//
+//   auto tokens = dsa::GrammarTokens::create(tokenizer, end_ids);
+//   auto grammar = dsa::Grammar::json_schema(R"({"type":"object","properties":{...}})");
+//   dsa::GrammarMatcher matcher(*grammar, tokens);
+//   matcher.mask(logits);          // what cannot come next becomes -inf
+//   matcher.accept(sampled_id);
+//
+// The grammar is walked byte by byte, so a token may end anywhere inside a string, a number or a
+// character; what is written is UTF-8 as soon as the grammar has ended.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dsa/status.h"
+#include "dsa/tokenizer.h"
+
+namespace dsa {
+
+// Threads  immutable: shared by any number of matchers.
+class Grammar {
+ public:
+  // Any JSON object. Numbers have at most 15 digits on either side of the point and exponents at
+  // most two, so that every parser can hold them; values nest at most about 60 levels deep; white
+  // space is one space, or a line break and up to 32 spaces, where JSON allows it beside brackets
+  // and after a comma or colon.
+  static Grammar json_object();
+
+  // JSON that the schema accepts, with the limits above.
+  //   Read     type (one or several), properties, required, additionalProperties, items, enum,
+  //            const, minItems, maxItems, anyOf, $ref to $defs or definitions, true and false
+  //   Ignored  title, description, default, examples, $schema, $id, $comment, deprecated,
+  //            readOnly, writeOnly
+  //   Narrower than the schema   properties come in the order of the schema; without
+  //            additionalProperties an object that lists properties has no others; the names of
+  //            others are written without escapes
+  // Errors   kInvalidArgument: not JSON, or a keyword of the wrong type; kUnsupported: any other
+  //          keyword, a recursive $ref, or more than 16,384 rules. Names the keyword by its path,
+  //          e.g. `$.properties.name.pattern`
+  static Result<Grammar> json_schema(std::string_view schema_json);
+
+  // One block of DeepSeek-V3.2 tool calls (dsa/chat.h), as a model writes it to call tools.
+  //   tools_json   array [{"type":"function","function":{"name":...,"parameters":{schema}}}]
+  //   name         the one tool to call; "" any of them
+  //   max_calls    0: any number, at least one call either way
+  // Errors   those of json_schema; kNotFound: no such tool
+  static Result<Grammar> tool_calls(std::string_view tools_json,
+                                    std::string_view name,
+                                    int64_t max_calls);
+
+  // Reasoning, the end of reasoning, then what `this` wants.
+  Grammar after_reasoning() const;
+
+  struct Rules;
+  const Rules& rules() const { return *rules_; }
+
+ private:
+  explicit Grammar(std::shared_ptr<const Rules> rules) : rules_(std::move(rules)) {}
+  std::shared_ptr<const Rules> rules_;
+};
+
+// The tokens of a tokenizer in the order of their bytes. Special tokens are left out, except those
+// that the encoding of tool calls and reasoning is made of.
+// Threads  immutable.
+class GrammarTokens {
+ public:
+  // end_ids: the tokens that end a text; allowed where the grammar may end.
+  static std::shared_ptr<const GrammarTokens> create(const Tokenizer& tokenizer,
+                                                     std::span<const int32_t> end_ids);
+
+  struct Entry {
+    std::string bytes;
+    int32_t id = 0;
+    uint32_t n_shared = 0;  // leading bytes that the entry before has too
+  };
+  std::span<const Entry> entries() const { return entries_; }
+  std::span<const int32_t> end_ids() const { return end_ids_; }
+  // The bytes of an id; empty when no grammar can use it.
+  std::string_view bytes(int32_t id) const;
+  bool is_end(int32_t id) const;
+
+ private:
+  std::vector<Entry> entries_;
+  std::vector<int32_t> entry_of_;  // by id; -1: none
+  std::vector<int32_t> end_ids_;
+};
+
+// Where one text stands in its grammar.
+// Threads  one at a time.
+class GrammarMatcher {
+ public:
+  GrammarMatcher(const Grammar& grammar, std::shared_ptr<const GrammarTokens> tokens);
+  ~GrammarMatcher();
+  GrammarMatcher(GrammarMatcher&&) noexcept;
+  GrammarMatcher& operator=(GrammarMatcher&&) noexcept;
+
+  // Sets the logits [vocab] of the tokens that cannot come next to -inf.
+  // Cost     one walk over the tokens whose beginnings fit; kept for states that come again.
+  // Errors   kResourceExhausted: no token can come next, or the grammar is so ambiguous that too
+  //          many readings of the text are open
+  Status mask(std::span<float> logits);
+
+  // Moves on by a token that mask() left; an end token changes nothing.
+  // Errors   kInvalidArgument: the token cannot come here; nothing has changed
+  Status accept(int32_t id);
+
+  // True where the text may end.
+  bool may_end() const;
+  // True where nothing but the end can come.
+  bool must_end();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dsa

@@ -1,0 +1,119 @@
+// The rules a grammar is made of: a graph of small nodes that the automaton walks.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "dsa/grammar.h"
+
+namespace dsa::grammar {
+
+using RuleId = int32_t;
+
+enum class RuleKind : uint8_t {
+  kLiteral,   // text
+  kSequence,  // children one after the other
+  kChoice,    // one of the children
+  kRepeat,    // children[0], least to most times
+  kArray,     // what follows "[": children: close, first item, later item; least to most items
+  kObject,    // what follows "{": members in their order, then others
+  kSpace,     // nothing, one space, or a line break and spaces
+  kString,    // a JSON string with its quotes
+  kName,      // a JSON string without escapes that is none of `names`
+  kNumber,
+  kInteger,
+  kRaw,  // UTF-8 up to and including the first `text`
+  kAny   // children: the scalars' choice, then all values' choice
+};
+
+// An optional or required member of an object; either form ends with its value.
+struct Member {
+  RuleId first = -1;  // as the first member
+  RuleId later = -1;  // after a comma
+  bool required = false;
+};
+
+// A trie of strings, by bytes. Node 0 is the root.
+struct NameTrie {
+  struct Node {
+    std::map<char, int32_t> next;
+    bool end = false;
+  };
+  std::vector<Node> nodes{1};
+
+  void insert(std::string_view name);
+  int32_t step(int32_t node, char byte) const;  // -1: no name goes on so
+};
+
+struct Rule {
+  RuleKind kind = RuleKind::kLiteral;
+  std::string text;
+  std::vector<RuleId> children;
+  int64_t least = 0;
+  int64_t most = -1;  // -1: no bound
+  std::vector<Member> members;
+  Member others;      // first < 0: no other members
+  RuleId close = -1;  // kObject: what ends it
+  NameTrie names;     // kName
+};
+
+inline constexpr int32_t kMaxRules = 16384;
+
+}  // namespace dsa::grammar
+
+namespace dsa {
+
+struct Grammar::Rules {
+  std::vector<grammar::Rule> rules;
+  grammar::RuleId root = -1;
+};
+
+}  // namespace dsa
+
+namespace dsa::grammar {
+
+// Builds rules; shared ones are made once.
+class RuleBuilder {
+ public:
+  RuleBuilder();
+
+  RuleId literal(std::string_view text);
+  RuleId sequence(std::vector<RuleId> children);
+  RuleId choice(std::vector<RuleId> children);
+  RuleId repeat(RuleId child, int64_t least, int64_t most);
+  RuleId array(RuleId item, int64_t least, int64_t most);
+  RuleId raw(std::string_view terminator);
+
+  struct Property {
+    std::string name;
+    RuleId value = -1;
+    bool required = false;
+  };
+  // others: the rule of further members' values, -1 when there may be none.
+  RuleId object(const std::vector<Property>& properties, RuleId others);
+
+  RuleId any() const { return any_; }
+  RuleId any_object() const { return any_object_; }
+  RuleId any_array() const { return any_array_; }
+  RuleId string() const { return string_; }
+  RuleId number() const { return number_; }
+  RuleId integer() const { return integer_; }
+  RuleId boolean() const { return boolean_; }
+  RuleId null() const { return null_; }
+
+  bool full() const { return rules_.size() > static_cast<size_t>(kMaxRules); }
+  Grammar::Rules take(RuleId root);
+
+ private:
+  RuleId add(Rule rule);
+  RuleId add_kind(RuleKind kind);
+  Member member(RuleId name, RuleId value, bool required);
+
+  std::vector<Rule> rules_;
+  RuleId space_, comma_, close_array_, close_object_, string_, number_, integer_, boolean_, null_;
+  RuleId any_, any_object_, any_array_;
+};
+
+}  // namespace dsa::grammar

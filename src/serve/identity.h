@@ -1,0 +1,21 @@
+// What the bytes of a page depend on beside its tokens.
+#pragma once
+
+#include <string>
+
+#include "dsa/engine.h"
+
+#include "cache/page_key.h"
+
+namespace dsa {
+
+// One line for people: library, kernels, caches, attention, checkpoint. Two engines with the same
+// line compute the same pages, bit for bit.
+std::string describe_pages(const Model& model,
+                           const EngineOptions& options,
+                           const std::string& tier);
+
+// The key before the first page's.
+PageKey root_key(const std::string& description);
+
+}  // namespace dsa
