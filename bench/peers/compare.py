@@ -78,6 +78,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.3, help="least time of one sample")
     parser.add_argument("--program", default="build/release/bin/dsa", help="our program")
     parser.add_argument("--ours", metavar="FILE", help="our results of an earlier run instead")
+    parser.add_argument("--report", metavar="FILE", help="write machine and ratios there too")
     parser.add_argument("--work", default="build/peers", help="folder for all that is written")
     return parser.parse_args()
 
@@ -151,6 +152,9 @@ def main() -> None:
     }
     path = pathlib.Path(options.work) / "results.json"
     path.write_text(json.dumps(document, indent=1))
+    if options.report:
+        summary = {"machine": machine, "ratios": document["ratios"]}
+        pathlib.Path(options.report).write_text(json.dumps(summary, indent=1) + "\n")
     print(f"{machine['cpu']}, {options.threads} threads, load before {load:.1f}")
     print("\n".join(machine["peers"]))
     print(f"{options.rounds} rounds; ms per token and layer: median (lowest-highest)\n")

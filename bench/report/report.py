@@ -127,6 +127,29 @@ def model_table(rows):
                  "rlrrr")
 
 
+def ratio_text(row):
+    if row["ratio"] is None:
+        return "-"
+    spread = f" ({row['ratio_low']:.2g}-{row['ratio_high']:.2g})"
+    return f"{row['ratio']:.3g}" + (spread if row["ratio_low"] != row["ratio_high"] else "")
+
+
+def peers_table(folder):
+    """Ratios of peers.json, which bench/peers/run leaves when told so."""
+    path = folder / "peers.json"
+    if not path.exists():
+        return "Not measured."
+    document = json.loads(path.read_text())
+    rows = []
+    for row in document["ratios"]:
+        part = row["part"] if row["attention"] == "dsa" else f"{row['attention']} {row['part']}"
+        rows.append([row["phase"], thousands(row["context"]), part, f"{row['peer']}, {row['form']}",
+                     f"{row['peer_ms']:.3g}", f"{row['our_ms']:.3g}", ratio_text(row)])
+    peers = "; ".join(name.split(", CPU")[0] for name in document["machine"]["peers"])
+    header = ["phase", "context", "part", "peer and form", "its ms", "our ms", "its / ours"]
+    return f"{peers}.\n\n" + table(header, rows, "lrllrrr")
+
+
 def save(figure, path):
     """The same figures give the same bytes."""
     figure.tight_layout()
@@ -225,6 +248,7 @@ def main():
         "growth": growth_table(every_context),
         "million": memory_table([row for row in every_context if row["context"] >= 65536]),
         "model": model_table(load(folder, "model")[1]),
+        "peers": peers_table(folder),
     })
     document.write_text(replaced)
     matplotlib.rcParams["svg.hashsalt"] = "dsa"
