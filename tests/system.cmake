@@ -12,7 +12,8 @@ function(dsa_system_test name)
 DSA_SANITIZE=${DSA_SANITIZE}")
 endfunction()
 
-foreach(name command_line options run chat inspect tokenize verify interrupt cache)
+foreach(name command_line options run chat inspect tokenize verify interrupt cache serve serve_faults
+    openai_client)
   dsa_system_test(${name})
 endforeach()
 foreach(tier scalar avx2 avx512)

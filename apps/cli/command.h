@@ -25,5 +25,6 @@ Action add_cpu(CLI::App& app);
 Action add_verify(CLI::App& app);
 Action add_bench(CLI::App& app);
 Action add_cache(CLI::App& app);
+Action add_serve(CLI::App& app);
 
 }  // namespace cli

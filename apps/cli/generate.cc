@@ -6,7 +6,7 @@
 
 #include "cli/interrupt.h"
 #include "cli/progress.h"
-#include "cli/stop_filter.h"
+#include "text/stop_filter.h"
 
 namespace cli {
 namespace {
@@ -107,7 +107,7 @@ Status Generator::decode(const GenerateOptions& options,
                          const std::function<void(std::string_view)>& show,
                          Generation& out) {
   dsa::StreamDecoder decoder(*tokenizer_);
-  StopFilter filter(options.stop);
+  text::StopFilter filter(options.stop);
   const auto emit = [&out, &show](const std::string& text) {
     out.text += text;
     if (!text.empty()) show(text);

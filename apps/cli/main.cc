@@ -23,6 +23,7 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"run", "Generate text from a prompt, or chat", cli::add_run},
+    {"serve", "Answer requests over HTTP, as OpenAI's API does", cli::add_serve},
     {"logits", "Write the logits and selections of given tokens", cli::add_logits},
     {"perplexity", "Measure the loss on a text", cli::add_perplexity},
     {"inspect", "Show what a checkpoint holds and needs", cli::add_inspect},

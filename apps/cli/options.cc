@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "cli/engine_options.h"
 #include "cli/io.h"
 #include "cli/text.h"
 
@@ -88,7 +89,12 @@ void check_selection(const ModelOptions& options, int64_t checkpoint_top_k) {
                   options.keep_recent, budget - options.keep_first, budget, options.keep_first));
 }
 
-dsa::EngineOptions engine_options(const ModelOptions& options, int64_t n_tokens) {
+}  // namespace
+
+dsa::EngineOptions engine_options(const ModelOptions& options,
+                                  int64_t checkpoint_top_k,
+                                  int64_t n_tokens) {
+  check_selection(options, checkpoint_top_k);
   dsa::EngineOptions engine;
   engine.kv_cache = options.kv_cache;
   engine.index_cache = options.index_cache;
@@ -103,8 +109,6 @@ dsa::EngineOptions engine_options(const ModelOptions& options, int64_t n_tokens)
   engine.keep_recent = options.keep_recent;
   return engine;
 }
-
-}  // namespace
 
 CLI::Validator whole_number(int64_t least, int64_t most) {
   return CLI::Validator(
@@ -168,8 +172,9 @@ void add_json_option(CLI::App& app, bool& json) {
 dsa::Result<std::unique_ptr<dsa::Engine>> make_engine(std::shared_ptr<const dsa::Model> model,
                                                       const ModelOptions& options,
                                                       int64_t n_tokens) {
-  check_selection(options, model->config().indexer.top_k);
-  return dsa::Engine::create(std::move(model), engine_options(options, n_tokens));
+  const dsa::EngineOptions engine =
+      engine_options(options, model->config().indexer.top_k, n_tokens);
+  return dsa::Engine::create(std::move(model), engine);
 }
 
 void warn_of_long_context(const char* command, const dsa::Model& model, int64_t n_tokens) {

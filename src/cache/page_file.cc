@@ -125,7 +125,7 @@ std::optional<PageKey> parse_page_file_name(std::string_view name) {
   for (size_t i = 0; i < 2 * key.size(); ++i) {
     const size_t digit = kDigits.find(name[i]);
     if (digit == std::string_view::npos) return std::nullopt;
-    key[i / 2] = static_cast<uint8_t>(key[i / 2] << 4 | digit);
+    key[i / 2] = static_cast<uint8_t>(size_t{key[i / 2]} << 4 | digit);
   }
   return key;
 }

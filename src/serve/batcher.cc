@@ -190,7 +190,7 @@ void Batcher::finish(Generation* generation, FinishReason reason, const Status& 
 SchedulerStats Batcher::stats() const {
   SchedulerStats stats = totals_;
   stats.n_running = n_running();
-  stats.n_waiting = static_cast<int64_t>(waiting_.size());
+  stats.n_waiting = n_waiting();
   stats.n_preempted = stats.n_waiting - n_unstarted_;
   pages_.add_to(&stats);
   return stats;

@@ -37,8 +37,7 @@ class Batcher {
   bool step();
 
   int64_t n_running() const { return static_cast<int64_t>(running_.size()); }
-  int64_t n_unstarted() const { return n_unstarted_; }
-  const Engine& engine() const { return *engine_; }
+  int64_t n_waiting() const { return static_cast<int64_t>(waiting_.size()); }
   PrefixPages& pages() { return pages_; }
   SchedulerStats stats() const;
 

@@ -202,7 +202,7 @@ bool Scheduler::Impl::take_mail() {
     batcher->cancel(id);
   cancelled.clear();
   if (cancel_all) batcher->cancel_all();
-  stats.n_waiting = batcher->stats().n_waiting;  // what was in the mailbox still counts as waiting
+  stats.n_waiting = batcher->n_waiting();  // what was in the mailbox still counts
   return busy;
 }
 

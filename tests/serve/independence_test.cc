@@ -62,8 +62,8 @@ INSTANTIATE_TEST_SUITE_P(Loads,
                          Independence,
                          testing::Values(Load{"All", 1, 200, 512, 64, 256, 2},
                                          Load{"Slowly", 2, 0.001, 128, 64, 256, 1},
-                                         Load{"FewAtATime", 3, 50, 1000, 5, 64, 2},
-                                         Load{"FewPages", 4, 1, 300, 16, 12, 2}),
+                                         Load{"FewAtATime", 3, 50, 1000, 5, 64, 1},
+                                         Load{"FewPages", 4, 1, 300, 16, 12, 1}),
                          [](const auto& load) { return load.param.name; });
 
 TEST_P(Independence, GivesARequestAmong63OthersTheBitsItGetsAlone) {

@@ -7,7 +7,7 @@ import unittest
 
 from dsa_program import MODEL, PROGRAM, run, succeed
 
-COMMANDS = ["run", "logits", "perplexity", "inspect", "tokenize", "cpu", "verify", "cache"]
+COMMANDS = ["run", "logits", "perplexity", "inspect", "tokenize", "cpu", "verify", "cache", "serve"]
 
 
 class CommandLine(unittest.TestCase):

@@ -1,9 +1,9 @@
-#include "cli/stop_filter.h"
+#include "text/stop_filter.h"
 
 #include <algorithm>
 #include <utility>
 
-namespace cli {
+namespace text {
 
 StopFilter::StopFilter(std::vector<std::string> stops) : stops_(std::move(stops)) {
   stops_.erase(std::remove(stops_.begin(), stops_.end(), std::string()), stops_.end());
@@ -38,4 +38,4 @@ size_t StopFilter::held_length() const {
   return longest;
 }
 
-}  // namespace cli
+}  // namespace text

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace cli {
+namespace text {
 
 class StopFilter {
  public:
@@ -29,4 +29,4 @@ class StopFilter {
   bool stopped_ = false;
 };
 
-}  // namespace cli
+}  // namespace text

@@ -1,0 +1,246 @@
+// dsa serve: the HTTP server.
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include "dsa/scheduler.h"
+
+#include "cli/command.h"
+#include "cli/engine_options.h"
+#include "cli/io.h"
+#include "cli/loading.h"
+#include "cli/options.h"
+#include "cli/text.h"
+#include "server/server.h"
+
+namespace cli {
+namespace {
+
+using dsa::Result;
+using dsa::Status;
+
+constexpr const char* kFooter =
+    "The server listens on this machine alone unless --host says otherwise; beyond it, give\n"
+    "--api-keys and --tls-cert. SIGTERM or Ctrl-C lets running requests finish.\n"
+    "\n"
+    "Examples:\n"
+    "  dsa serve -m models/baby-v32\n"
+    "  dsa serve -m DIR --cache-tokens 200000 --disk-cache /var/cache/dsa\n"
+    "  dsa serve -m DIR --host 0.0.0.0 --api-keys keys --tls-cert cert.pem --tls-key key.pem\n"
+    "  curl localhost:8080/v1/completions -H 'Content-Type: application/json' \\\n"
+    "    -d '{\"prompt\": \"In the beginning\", \"max_tokens\": 16}'";
+
+struct ServeOptions {
+  ModelOptions model;
+  server::ServerOptions server;
+  dsa::SchedulerOptions scheduler;
+  std::string name;
+  int64_t cache_tokens = 0;  // 0: chosen
+  int64_t max_sequences = 64;
+  int64_t disk_megabytes = 10240;
+  bool no_prefix_cache = false;
+};
+
+constexpr int64_t kMostSeconds = 86400 * 365;
+
+template <class T>
+CLI::Option* add_number(CLI::App& app,
+                        const char* group,
+                        const std::string& name,
+                        T& value,
+                        int64_t least,
+                        int64_t most,
+                        const std::string& what) {
+  return app.add_option(name, value, fmt::format("{} (default {})", what, value))
+      ->type_name("N")
+      ->check(whole_number(least, most))
+      ->group(group);
+}
+
+void add_network_options(CLI::App& app, server::ServerOptions& options) {
+  const char* group = "Network";
+  app.add_option("--host", options.host, "IP address to listen on (default 127.0.0.1)")
+      ->type_name("IP")
+      ->group(group);
+  add_number(app, group, "--port", options.port, 0, 65535, "Port; 0: any free one");
+  auto* certificate =
+      app.add_option("--tls-cert", options.tls_certificate, "PEM file with the certificate chain")
+          ->type_name("FILE")
+          ->group(group);
+  app.add_option("--tls-key", options.tls_key, "PEM file with the certificate's key")
+      ->type_name("FILE")
+      ->group(group)
+      ->needs(certificate);
+  app.add_option("--api-keys", options.api_key_file, "File with one key on each line")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_option("--cors-origin", options.cors_origin,
+                 "Origin whose pages may call the server; \"*\": any (default: none)")
+      ->type_name("ORIGIN")
+      ->group(group);
+}
+
+void add_limit_options(CLI::App& app, ServeOptions& all) {
+  const char* group = "Limits";
+  server::ServerOptions& options = all.server;
+  add_number(app, group, "--max-connections", options.max_connections, 1, 65536,
+             "Open connections");
+  add_number(app, group, "--max-active", options.max_active, 1, 65536,
+             "Completion requests at a time");
+  add_number(app, group, "--max-waiting", all.scheduler.max_waiting, 1, 1 << 20,
+             "Sequences in the queue");
+  add_number(app, group, "--max-body", options.max_body_bytes, 1024, int64_t{1} << 30,
+             "Bytes of a request's body");
+  add_number(app, group, "--max-header", options.max_header_bytes, 1024, 1 << 20,
+             "Bytes of a request's header");
+  add_number(app, group, "--max-unsent", options.max_unsent_bytes, 4096, int64_t{1} << 30,
+             "Bytes a client may lag behind before it is cut off");
+  add_number(app, group, "--max-prompt-tokens", options.max_prompt_tokens, 0, kLargestCount,
+             "Tokens of a prompt; 0: what the context allows");
+  add_number(app, group, "--max-choices", options.max_choices, 1, 128, "Choices of one request");
+  add_number(app, group, "--request-timeout", options.request_seconds, 0, kMostSeconds,
+             "Seconds for one request; 0: no bound");
+  add_number(app, group, "--read-timeout", options.read_seconds, 1, kMostSeconds,
+             "Seconds in which a request must have arrived");
+  add_number(app, group, "--write-timeout", options.write_seconds, 1, kMostSeconds,
+             "Seconds after which a client that reads nothing is cut off");
+  add_number(app, group, "--idle-timeout", options.idle_seconds, 1, kMostSeconds,
+             "Seconds a connection may wait for its next request");
+  add_number(app, group, "--shutdown-timeout", options.shutdown_seconds, 0, kMostSeconds,
+             "Seconds running requests get to finish");
+}
+
+void add_cache_size_options(CLI::App& app, ServeOptions& options) {
+  const char* group = "Caches and batching";
+  app.add_option("--cache-tokens", options.cache_tokens,
+                 "Tokens all sequences may hold together (default: four times the model's context, "
+                 "at most 65,536)")
+      ->type_name("N")
+      ->check(whole_number(64))
+      ->group(group);
+  add_number(app, group, "--max-sequences", options.max_sequences, 1, 4096,
+             "Sequences that run at a time");
+  app.add_option("--max-step-ms", options.scheduler.max_step_ms,
+                 fmt::format("How long a prompt may hold up the others' tokens (default {})",
+                             options.scheduler.max_step_ms))
+      ->type_name("MS")
+      ->check(CLI::Range(1.0, 60000.0))
+      ->group(group);
+  app.add_flag("--no-prefix-cache", options.no_prefix_cache, "Read every prompt anew")
+      ->group(group);
+  auto* disk = app.add_option("--disk-cache", options.scheduler.disk.dir,
+                              "Directory of the cache that survives restarts (default: none)")
+                   ->type_name("DIR")
+                   ->group(group);
+  add_number(app, group, "--disk-cache-mb", options.disk_megabytes, 1, int64_t{1} << 30,
+             "Its size in MiB")
+      ->needs(disk);
+}
+
+dsa::EngineOptions serving_options(const ServeOptions& options, const dsa::ModelConfig& config) {
+  constexpr int64_t kMostByDefault = 65536;
+  const int64_t n_tokens = options.cache_tokens > 0
+                               ? options.cache_tokens
+                               : std::min(4 * config.max_position, kMostByDefault);
+  auto engine = engine_options(options.model, config.indexer.top_k, n_tokens);
+  engine.max_sequences = options.max_sequences;
+  return engine;
+}
+
+// Where generation_config.json does not ask for sampling, what OpenAI's API has as default.
+dsa::SamplerOptions default_sampling(const GenerationConfig& generation) {
+  dsa::SamplerOptions sampling = generation.sampling;
+  if (sampling.temperature == 0.0F) sampling.temperature = 1.0F;
+  return sampling;
+}
+
+std::string model_name(const ServeOptions& options) {
+  if (!options.name.empty()) return options.name;
+  const std::filesystem::path dir(options.model.dir);
+  const std::string last = dir.filename().string();
+  return last.empty() || last == "." ? dir.parent_path().filename().string() : last;
+}
+
+Result<server::ModelInfo> model_info(const ServeOptions& options, TextModel text) {
+  const dsa::ModelConfig& config = text.model->config();
+  auto generation = read_generation_config(options.model.dir, config.vocab_size);
+  if (!generation.ok()) return generation.status();
+  server::ModelInfo info;
+  info.name = model_name(options);
+  info.created = std::chrono::duration_cast<std::chrono::seconds>(
+                     std::chrono::system_clock::now().time_since_epoch())
+                     .count();
+  info.tokenizer = std::make_shared<const dsa::Tokenizer>(std::move(text.tokenizer));
+  info.prefix = std::move(text.prefix);
+  info.end_ids = config.eos_token_ids;
+  info.end_ids.insert(info.end_ids.end(), generation->end_ids.begin(), generation->end_ids.end());
+  std::sort(info.end_ids.begin(), info.end_ids.end());
+  info.end_ids.erase(std::unique(info.end_ids.begin(), info.end_ids.end()), info.end_ids.end());
+  info.sampling = default_sampling(*generation);
+  info.grammar_tokens = dsa::GrammarTokens::create(*info.tokenizer, info.end_ids);
+  info.vocab_size = config.vocab_size;
+  info.n_layers = config.n_layers;
+  return info;
+}
+
+// Every connection is an open file; the usual limit is below --max-connections.
+void raise_file_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+Status serve(ServeOptions options) {
+  if (options.server.tls_key.empty() != options.server.tls_certificate.empty()) {
+    throw CLI::ValidationError("--tls-cert", "want --tls-key with it");
+  }
+  if (options.no_prefix_cache && !options.scheduler.disk.dir.empty()) {
+    throw CLI::ValidationError("--disk-cache", "has no effect with --no-prefix-cache");
+  }
+  auto text = load_text_model(options.model.dir);
+  if (!text.ok()) return text.status();
+  const std::shared_ptr<const dsa::Model> model = text->model;
+  options.scheduler.prefix_cache = !options.no_prefix_cache;
+  options.scheduler.disk.max_bytes = options.disk_megabytes << 20;
+  const dsa::EngineOptions engine = serving_options(options, model->config());
+  auto info = model_info(options, std::move(*text));
+  if (!info.ok()) return info.status();
+  auto scheduler = dsa::Scheduler::create(model, engine, options.scheduler);
+  if (!scheduler.ok()) return scheduler.status();
+  info->max_context = (*scheduler)->max_context();
+  raise_file_limit();
+  std::signal(SIGPIPE, SIG_IGN);  // a client that went away is no reason to end
+  return server::serve(options.server, std::move(*info), std::move(*scheduler));
+}
+
+}  // namespace
+
+Action add_serve(CLI::App& app) {
+  auto options = std::make_shared<ServeOptions>();
+  app.add_option("-m,--model", options->model.dir, "Checkpoint directory")
+      ->type_name("DIR")
+      ->required();
+  app.add_option("--name", options->name, "The model's name in the API (default: of the directory)")
+      ->type_name("NAME");
+  app.add_option("--log-file", options->server.log_file,
+                 "File for the log (default: standard error)")
+      ->type_name("FILE");
+  app.add_flag("-q,--quiet", options->server.quiet, "No line in the log for each request");
+  add_network_options(app, options->server);
+  add_limit_options(app, *options);
+  add_cache_size_options(app, *options);
+  add_model_options(app, options->model);
+  app.footer(kFooter);
+  return [options] { return serve(*options); };
+}
+
+}  // namespace cli

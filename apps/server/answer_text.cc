@@ -1,0 +1,76 @@
+#include "server/answer_text.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace server {
+namespace {
+
+// JSON has no infinity; OpenAI's API says -9999 for a token that cannot be.
+float finite(float logprob) {
+  return std::max(logprob, -9999.0F);
+}
+
+}  // namespace
+
+int64_t count_characters(std::string_view utf8) {
+  const auto begins = [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; };
+  return std::count_if(utf8.begin(), utf8.end(), begins);
+}
+
+AnswerText::AnswerText(const dsa::Tokenizer& tokenizer, const ApiRequest& request)
+    : decoder_(tokenizer, !request.chat),  // a chat's special tokens are part of its encoding
+      filter_(request.stop),
+      stream_(request.thinking, request.reads_tools),
+      chat_(request.chat),
+      logprobs_(request.n_logprobs >= 0) {}
+
+AnswerPiece AnswerText::push(const dsa::TokenEvent& token) {
+  if (logprobs_) {
+    waiting_.push_back({token.id,
+                        finite(token.logprob),
+                        n_decoded_,
+                        {token.top_logprobs.begin(), token.top_logprobs.end()}});
+    for (dsa::TokenLogprob& top : waiting_.back().top)
+      top.logprob = finite(top.logprob);
+  }
+  const auto decoded = decoder_.push(token.id);
+  if (!decoded.ok()) return take("", false);  // a padding row of the vocabulary has no text
+  n_decoded_ += count_characters(*decoded);
+  return take(filter_.push(*decoded), false);
+}
+
+AnswerPiece AnswerText::finish() {
+  std::string rest = filter_.push(decoder_.flush());
+  rest += filter_.flush();
+  return take(rest, true);
+}
+
+// Tokens are shown once their text has begun to be; those of a stop string never are.
+AnswerPiece AnswerText::take(const std::string& shown, bool last) {
+  AnswerPiece piece;
+  n_shown_ += count_characters(shown);
+  if (chat_) {
+    piece.parts = stream_.push(shown);
+    if (last) {
+      auto rest = stream_.finish();
+      std::move(rest.begin(), rest.end(), std::back_inserter(piece.parts));
+    }
+    for (const dsa::CompletionPart& part : piece.parts) {
+      has_calls_ = has_calls_ || part.kind == dsa::CompletionPart::Kind::kCallName;
+      past_reasoning_ = past_reasoning_ || part.kind != dsa::CompletionPart::Kind::kReasoning;
+    }
+  } else if (!shown.empty()) {
+    piece.parts.push_back({dsa::CompletionPart::Kind::kContent, 0, shown});
+  }
+  const bool all = last && !filter_.stopped();
+  const auto end = std::find_if(waiting_.begin(), waiting_.end(), [&](const ShownToken& token) {
+    return !all && token.offset >= n_shown_;
+  });
+  std::move(waiting_.begin(), end, std::back_inserter(piece.tokens));
+  waiting_.erase(waiting_.begin(), end);
+  return piece;
+}
+
+}  // namespace server

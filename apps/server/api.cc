@@ -1,0 +1,243 @@
+#include "server/api.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <random>
+#include <string_view>
+#include <utility>
+
+#include "server/fields.h"
+#include "server/page.h"
+
+namespace server {
+namespace {
+
+uint64_t random_number() {
+  std::random_device device;
+  return (uint64_t{device()} << 32U) | device();
+}
+
+// "localhost:8080" and "[::1]:8080" without the port.
+std::string_view host_name(std::string_view host) {
+  const size_t bracket = host.find(']');
+  if (bracket != std::string_view::npos) return host.substr(0, bracket + 1);
+  return host.substr(0, host.find(':'));
+}
+
+bool is_local_name(std::string_view host) {
+  const std::string_view name = host_name(host);
+  return name.empty() || name == "localhost" || name == "[::1]" || name.substr(0, 4) == "127.";
+}
+
+bool is_json(std::string_view type) {
+  return type.substr(0, type.find(';')) == "application/json";
+}
+
+ApiError refusal(int status, std::string message, std::string code) {
+  ApiError error;
+  error.status = status;
+  error.message = std::move(message);
+  error.code = std::move(code);
+  return error;
+}
+
+}  // namespace
+
+const Api::Route Api::kRoutes[] = {
+    {"GET", "/health", Access::kOpen, &Api::health, false},
+    {"GET", "/metrics", Access::kKey, &Api::metrics, false},
+    {"GET", "/v1/models", Access::kKey, &Api::models, false},
+    {"GET", "/v1/models/", Access::kKey, &Api::models, false},
+    {"POST", "/tokenize", Access::kKey, &Api::tokenize, true},
+    {"POST", "/detokenize", Access::kKey, &Api::detokenize, true},
+    {"POST", "/v1/completions", Access::kKey, &Api::completions, true},
+    {"POST", "/v1/chat/completions", Access::kKey, &Api::chat_completions, true},
+    {"POST", "/v1/selections", Access::kKey, &Api::selections, true},
+};
+
+void respond_json(const std::shared_ptr<Exchange>& exchange, const Json& json, int status) {
+  HttpResponse response;
+  response.status = status;
+  response.body = dump(json);
+  exchange->respond(std::move(response));
+}
+
+void respond_error(const std::shared_ptr<Exchange>& exchange, const ApiError& error) {
+  exchange->respond(error_response(error));
+}
+
+Api::Api(ApiOptions options,
+         ModelInfo model,
+         ApiKeys keys,
+         dsa::Scheduler& scheduler,
+         Metrics& metrics,
+         Generation::Report report)
+    : options_(std::move(options)),
+      model_(std::move(model)),
+      keys_(std::move(keys)),
+      scheduler_(&scheduler),
+      metrics_(&metrics),
+      report_(std::move(report)),
+      next_id_(random_number()) {}
+
+void Api::handle(std::shared_ptr<Exchange> exchange) {
+  const HttpRequest& request = exchange->request();
+  const std::string method = request.method == "HEAD" ? "GET" : request.method;
+  const Route* found = nullptr;
+  const Route* same_path = nullptr;
+  for (const Route& route : kRoutes) {
+    const std::string_view path = route.path;
+    const bool folder = path.back() == '/';  // a model's name follows
+    const bool fits = folder ? request.path.size() > path.size() &&
+                                   std::string_view(request.path).substr(0, path.size()) == path
+                             : request.path == path;
+    if (!fits) continue;
+    same_path = &route;
+    if (method == route.method) found = &route;
+  }
+  const bool is_page = method == "GET" && find_page(request.path) != nullptr;
+  exchange->set_route(same_path != nullptr ? same_path->path : is_page ? "page" : "other");
+  add_cors(exchange);
+  if (method == "OPTIONS" && same_path != nullptr && !options_.cors_origin.empty()) {
+    return preflight(exchange);
+  }
+  if (!admit(exchange, found, same_path != nullptr || is_page)) return;
+  if (found == nullptr) return page(exchange);
+  if (!found->slow) return (this->*found->handler)(exchange);
+  worker_.post(
+      [this, found, exchange = std::move(exchange)] { (this->*found->handler)(exchange); });
+}
+
+bool Api::admit(const Shared& exchange, const Route* route, bool path_known) {
+  const HttpRequest& request = exchange->request();
+  const bool open = route != nullptr && route->access == Access::kOpen;
+  const bool needs_key = route != nullptr && !open && !keys_.empty();
+  std::optional<ApiError> error;
+  if (options_.check_host && !is_local_name(request.host)) {
+    error = refusal(
+        403, fmt::format("Host: {}, want the name of this machine", shown(Json(request.host))),
+        "wrong_host");
+  } else if (!path_known) {
+    error =
+        refusal(404, fmt::format("{}: no such endpoint", shown(Json(request.path))), "not_found");
+  } else if (route == nullptr && find_page(request.path) == nullptr) {
+    error = refusal(405,
+                    fmt::format("{}: method {} is not for this endpoint", shown(Json(request.path)),
+                                shown(Json(request.method))),
+                    "method_not_allowed");
+  } else if (needs_key && !keys_.allow(request.authorization)) {
+    error = refusal(401, "Authorization: want \"Bearer KEY\" with one of the server's keys",
+                    "invalid_api_key");
+  } else if (request.method == "POST" && !is_json(request.content_type)) {
+    error = refusal(415,
+                    fmt::format("Content-Type: {}, want \"application/json\"",
+                                shown(Json(request.content_type))),
+                    "unsupported_media_type");
+  }
+  if (error) respond_error(exchange, *error);
+  return !error;
+}
+
+void Api::add_cors(const Shared& exchange) {
+  const std::string& origin = options_.cors_origin;
+  if (origin.empty() || exchange->request().origin.empty()) return;
+  exchange->add_header("Access-Control-Allow-Origin", origin);
+  if (origin != "*") exchange->add_header("Vary", "Origin");
+}
+
+void Api::preflight(const Shared& exchange) {
+  HttpResponse response;
+  response.status = 204;
+  response.content_type.clear();
+  response.headers = {{"Access-Control-Allow-Methods", "GET, POST"},
+                      {"Access-Control-Allow-Headers", "authorization, content-type"},
+                      {"Access-Control-Max-Age", "600"}};
+  exchange->respond(std::move(response));
+}
+
+void Api::page(const Shared& exchange) {
+  const PageFile* file = find_page(exchange->request().path);
+  HttpResponse response;
+  response.content_type = file->content_type;
+  response.body = file->content;
+  response.headers = {{"Cache-Control", "no-cache"},
+                      {"Content-Security-Policy",
+                       "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"}};
+  exchange->respond(std::move(response));
+}
+
+void Api::health(const Shared& exchange) {
+  respond_json(exchange, {{"status", "ok"}});
+}
+
+void Api::metrics(const Shared& exchange) {
+  HttpResponse response;
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  response.body = metrics_->text(scheduler_->stats());
+  exchange->respond(std::move(response));
+}
+
+void Api::models(const Shared& exchange) {
+  const Json model = {{"id", model_.name},
+                      {"object", "model"},
+                      {"created", model_.created},
+                      {"owned_by", "dsa"},
+                      {"max_model_len", model_.max_context}};
+  const std::string prefix = "/v1/models/";
+  const std::string& path = exchange->request().path;
+  if (path.size() <= prefix.size()) {
+    return respond_json(exchange, {{"object", "list"}, {"data", Json::array({model})}});
+  }
+  if (path.substr(prefix.size()) == model_.name) return respond_json(exchange, model);
+  ApiError error = refusal(
+      404,
+      fmt::format("model: {}, want \"{}\"", shown(Json(path.substr(prefix.size()))), model_.name),
+      "model_not_found");
+  error.param = "model";
+  respond_error(exchange, error);
+}
+
+std::optional<Json> Api::body(const Shared& exchange) {
+  auto json = parse_json(exchange->request().body);
+  if (json.ok()) return std::move(*json);
+  ApiError error = api_error(json.status());
+  error.param.clear();
+  respond_error(exchange, error);
+  return std::nullopt;
+}
+
+void Api::completions(const Shared& exchange) {
+  const auto json = body(exchange);
+  if (json) generate(exchange, read_completion_request(*json, model_, options_.limits));
+}
+
+void Api::chat_completions(const Shared& exchange) {
+  const auto json = body(exchange);
+  if (json) generate(exchange, read_chat_request(*json, model_, options_.limits));
+}
+
+GenerationContext Api::context() const {
+  return {scheduler_, &model_, metrics_,
+          std::chrono::milliseconds(options_.limits.request_seconds * 1000)};
+}
+
+std::string Api::fresh_id(const char* prefix) {
+  return fmt::format("{}-{:016x}", prefix, next_id_++);
+}
+
+void Api::generate(const Shared& exchange, ApiRequestOr request) {
+  if (const auto* error = std::get_if<ApiError>(&request)) return respond_error(exchange, *error);
+  if (metrics_->active_requests >= options_.max_active) {
+    ApiError error = refusal(
+        429, fmt::format("{} requests are being worked on, want fewer", options_.max_active),
+        "overloaded");
+    error.type = "rate_limit_error";
+    return respond_error(exchange, error);
+  }
+  auto& wanted = std::get<ApiRequest>(request);
+  const std::string id = fresh_id(wanted.chat ? "chatcmpl" : "cmpl");
+  std::make_shared<Generation>(context(), std::move(wanted), exchange, id, report_)->start();
+}
+
+}  // namespace server

@@ -1,0 +1,87 @@
+// The endpoints: routes requests, checks keys and origins, reads bodies on a worker thread.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "dsa/scheduler.h"
+
+#include "server/api_keys.h"
+#include "server/api_request.h"
+#include "server/generation.h"
+#include "server/http.h"
+#include "server/metrics.h"
+#include "server/model_info.h"
+#include "server/worker.h"
+
+namespace server {
+
+struct ApiOptions {
+  ApiLimits limits;
+  int64_t max_active = 512;  // requests of the completion endpoints at a time
+  std::string cors_origin;   // "": none; "*": any
+  bool check_host = true;    // only names of this machine: pages of others cannot reach a loopback
+};
+
+class Api {
+ public:
+  Api(ApiOptions options,
+      ModelInfo model,
+      ApiKeys keys,
+      dsa::Scheduler& scheduler,
+      Metrics& metrics,
+      Generation::Report report);
+
+  // On the I/O thread.
+  void handle(std::shared_ptr<Exchange> exchange);
+
+  // Finishes what was handed to the worker.
+  void stop() { worker_.stop(); }
+
+ private:
+  using Shared = std::shared_ptr<Exchange>;
+  enum class Access { kOpen, kKey };
+  struct Route {
+    const char* method;
+    const char* path;
+    Access access;
+    void (Api::*handler)(const Shared&);
+    bool slow;  // on the worker
+  };
+  static const Route kRoutes[];
+
+  bool admit(const Shared& exchange, const Route* route, bool path_known);
+  void add_cors(const Shared& exchange);
+  void health(const Shared& exchange);
+  void metrics(const Shared& exchange);
+  void models(const Shared& exchange);
+  void page(const Shared& exchange);
+  void preflight(const Shared& exchange);
+  void tokenize(const Shared& exchange);
+  void detokenize(const Shared& exchange);
+  void completions(const Shared& exchange);
+  void chat_completions(const Shared& exchange);
+  void selections(const Shared& exchange);
+
+  void generate(const Shared& exchange, ApiRequestOr request);
+  // The body as JSON; when it is none, answers and gives nothing.
+  std::optional<Json> body(const Shared& exchange);
+  GenerationContext context() const;
+  std::string fresh_id(const char* prefix);
+
+  ApiOptions options_;
+  ModelInfo model_;
+  ApiKeys keys_;
+  dsa::Scheduler* scheduler_;
+  Metrics* metrics_;
+  Generation::Report report_;
+  std::atomic<uint64_t> next_id_;
+  Worker worker_;  // last: it uses all of the above
+};
+
+void respond_json(const std::shared_ptr<Exchange>& exchange, const Json& json, int status = 200);
+void respond_error(const std::shared_ptr<Exchange>& exchange, const ApiError& error);
+
+}  // namespace server

@@ -1,0 +1,30 @@
+// Keys that clients show as "Authorization: Bearer KEY".
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dsa/status.h"
+
+namespace server {
+
+class ApiKeys {
+ public:
+  // One key on each line; empty lines and lines that begin with "#" are left out.
+  //   Errors  kNotFound, kIoError; kCorruption: no key, or one with a space in it
+  static dsa::Result<ApiKeys> read(const std::string& path);
+
+  bool empty() const { return digests_.empty(); }
+
+  // Takes the same time whichever key it is, or none.
+  bool allow(std::string_view authorization) const;
+
+ private:
+  using Digest = std::array<unsigned char, 32>;
+  static Digest digest(std::string_view key);
+  std::vector<Digest> digests_;
+};
+
+}  // namespace server

@@ -1,0 +1,55 @@
+// Requests of /v1/completions and /v1/chat/completions: every field read or refused by name.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "dsa/chat.h"
+#include "dsa/grammar.h"
+#include "dsa/sampler.h"
+
+#include "server/api_error.h"
+#include "server/json.h"
+#include "server/model_info.h"
+
+namespace server {
+
+struct ApiRequest {
+  bool chat = false;
+  std::vector<std::vector<int32_t>> prompts;  // one for a chat
+  int64_t n = 1;                              // choices for each prompt
+  int64_t max_tokens = 0;                     // 0: as many as the context leaves
+  dsa::SamplerOptions sampler;
+  std::vector<std::string> stop;
+  int32_t n_logprobs = -1;  // as dsa::GenerateRequest
+  bool stream = false;
+  bool include_usage = false;
+  bool use_prefix_cache = true;
+  bool thinking = false;     // chat: the answer begins with reasoning
+  bool reads_tools = false;  // chat: look for tool calls in the answer
+  std::optional<dsa::Grammar> grammar;
+  std::string prompt_text;  // of a chat, as encoded; for /v1/selections
+};
+
+using ApiRequestOr = std::variant<ApiRequest, ApiError>;
+
+ApiRequestOr read_completion_request(const Json& body,
+                                     const ModelInfo& model,
+                                     const ApiLimits& limits);
+ApiRequestOr read_chat_request(const Json& body, const ModelInfo& model, const ApiLimits& limits);
+
+// The prompt of a chat: messages, tools, thinking and response_format of a request's body.
+struct ChatPrompt {
+  std::string text;
+  bool thinking = false;
+  bool reads_tools = false;
+  std::optional<dsa::Grammar> grammar;
+};
+class Fields;
+// A failure is left in `fields`.
+ChatPrompt read_chat_prompt(Fields& fields);
+
+}  // namespace server

@@ -1,0 +1,254 @@
+#include "server/connection.h"
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/field.hpp>
+#include <limits>
+#include <utility>
+
+#include "server/exchange.h"
+
+namespace server {
+namespace {
+
+namespace http = boost::beast::http;
+using Error = boost::system::error_code;
+
+constexpr size_t kChunkBytes = 16384;
+constexpr size_t kMaxAhead = 65536;  // bytes of further requests while one is being answered
+constexpr std::chrono::milliseconds kEndTimeout{2000};
+
+std::string text(boost::beast::string_view view) {
+  return {view.data(), view.size()};
+}
+
+HttpRequest request_of(http::request<http::string_body>&& message) {
+  HttpRequest request;
+  request.method = text(message.method_string());
+  const std::string target = text(message.target());
+  request.path = target.substr(0, target.find('?'));
+  request.host = text(message[http::field::host]);
+  request.origin = text(message[http::field::origin]);
+  request.authorization = text(message[http::field::authorization]);
+  request.content_type = text(message[http::field::content_type]);
+  request.keep_alive = message.keep_alive();
+  request.can_chunk = message.version() >= 11;
+  request.body = std::move(message.body());
+  return request;
+}
+
+int status_of(const Error& error) {
+  if (error == http::error::header_limit) return 431;
+  if (error == http::error::body_limit) return 413;
+  return 400;
+}
+
+}  // namespace
+
+Connection::Connection(ConnectionContext& context)
+    : context_(&context),
+      chunk_(kChunkBytes),
+      outbox_(context.options->max_unsent_bytes),
+      read_timer_(*context.io),
+      write_timer_(*context.io) {}
+
+void Connection::start() {
+  arm(read_timer_, context_->options->read_timeout);
+  async_open([self = shared_from_this()](const Error& error, size_t) {
+    if (error) return self->close();
+    self->begin_request();
+    self->read();
+  });
+}
+
+void Connection::arm(boost::asio::steady_timer& timer, std::chrono::milliseconds time) {
+  timer.expires_after(time);
+  timer.async_wait([weak = weak_from_this(), &timer](const Error& error) {
+    const auto self = weak.lock();
+    if (!self || error) return;
+    // It may have been set anew after this call was on its way.
+    if (timer.expiry() <= boost::asio::steady_timer::clock_type::now()) self->close();
+  });
+}
+
+void Connection::disarm(boost::asio::steady_timer& timer) {
+  timer.expires_at(boost::asio::steady_timer::time_point::max());
+}
+
+void Connection::begin_request() {
+  parser_ = std::make_unique<Parser>();
+  parser_->eager(true);
+  parser_->header_limit(static_cast<uint32_t>(context_->options->max_header_bytes));
+  parser_->body_limit(static_cast<uint64_t>(context_->options->max_body_bytes));
+  continued_ = false;
+}
+
+void Connection::read() {
+  if (reading_ || closed_) return;
+  if (presence_ && input_.size() > kMaxAhead) return;
+  reading_ = true;
+  async_read(
+      chunk_.data(), chunk_.size(),
+      [self = shared_from_this()](const Error& error, size_t n) { self->on_read(error, n); });
+}
+
+void Connection::on_read(const Error& error, size_t n) {
+  reading_ = false;
+  if (closed_) return;
+  if (error) return close();
+  if (ending_) return read();  // taken and dropped: unread bytes would reset the connection
+  const bool was_idle = !presence_ && input_.empty() && !parser_->got_some();
+  input_.append(chunk_.data(), n);
+  if (was_idle) arm(read_timer_, context_->options->read_timeout);
+  if (!presence_) parse();
+  read();
+}
+
+void Connection::parse() {
+  Error error;
+  while (!input_.empty() && !parser_->is_done()) {
+    const size_t used = parser_->put(boost::asio::buffer(input_), error);
+    input_.erase(0, used);
+    if (error == http::error::need_more) error = {};
+    if (error) return refuse(error);
+    if (used == 0) break;
+  }
+  if (parser_->is_done()) return dispatch();
+  if (input_.size() > static_cast<size_t>(context_->options->max_header_bytes) &&
+      !parser_->is_header_done()) {
+    return refuse(http::make_error_code(http::error::header_limit));
+  }
+  if (parser_->is_header_done() && !continued_) {
+    continued_ = true;
+    const auto expects = parser_->get()[http::field::expect];
+    if (boost::beast::iequals(expects, "100-continue")) send("HTTP/1.1 100 Continue\r\n\r\n");
+  }
+}
+
+// What cannot be read as HTTP is answered once, and that is the end of the connection.
+void Connection::refuse(const Error& error) {
+  HttpRequest request;
+  request.keep_alive = false;
+  presence_ = std::make_shared<Presence>();
+  auto exchange = std::make_shared<ConnectionExchange>(
+      shared_from_this(), std::move(request), presence_, *context_->options, *context_->metrics);
+  exchange->refuse(status_of(error), error.message());
+}
+
+void Connection::dispatch() {
+  disarm(read_timer_);
+  HttpRequest request = request_of(parser_->release());
+  if (context_->stopping) request.keep_alive = false;
+  begin_request();
+  presence_ = std::make_shared<Presence>();
+  auto exchange = std::make_shared<ConnectionExchange>(
+      shared_from_this(), std::move(request), presence_, *context_->options, *context_->metrics);
+  (*context_->handler)(std::move(exchange));
+}
+
+bool Connection::send(std::string_view bytes) {
+  switch (outbox_.put(bytes)) {
+    case Outbox::Put::kQueued:
+      return true;
+    case Outbox::Put::kFirst:
+      boost::asio::post(*context_->io, [self = shared_from_this()] { self->flush(); });
+      return true;
+    case Outbox::Put::kFull:
+      break;
+  }
+  boost::asio::post(*context_->io, [self = shared_from_this()] {
+    if (!self->closed_) ++self->context_->metrics->slow_clients_total;
+    self->close();
+  });
+  return false;
+}
+
+void Connection::flush() {
+  if (write_open_ || closed_) return;
+  if (written_ == writing_.size()) {
+    writing_ = outbox_.take();
+    written_ = 0;
+  }
+  if (writing_.empty()) {
+    if (answered_) next_request();
+    return;
+  }
+  write_open_ = true;
+  arm(write_timer_, context_->options->write_timeout);
+  async_write(
+      writing_.data() + written_, writing_.size() - written_,
+      [self = shared_from_this()](const Error& error, size_t n) { self->on_write(error, n); });
+}
+
+void Connection::on_write(const Error& error, size_t n) {
+  write_open_ = false;
+  disarm(write_timer_);
+  if (closed_) return;
+  if (error) return close();
+  written_ += n;
+  outbox_.sent(n);
+  flush();
+}
+
+void Connection::end_exchange(bool keep_alive) {
+  boost::asio::post(*context_->io,
+                    [self = shared_from_this(), keep_alive] { self->on_exchange_end(keep_alive); });
+}
+
+void Connection::on_exchange_end(bool keep_alive) {
+  if (closed_) return;
+  answered_ = true;
+  keep_alive_ = keep_alive;
+  flush();
+}
+
+// The answer has left.
+void Connection::next_request() {
+  answered_ = false;
+  presence_.reset();
+  if (!keep_alive_ || context_->stopping) return end();
+  arm(read_timer_, context_->options->idle_timeout);
+  if (!input_.empty()) parse();
+  read();
+}
+
+// All was sent: says so, and gives the client a moment to read it and to leave.
+void Connection::end() {
+  ending_ = true;
+  arm(write_timer_, kEndTimeout);
+  async_end([self = shared_from_this()](const Error&, size_t) { self->close(); });
+  read();
+}
+
+void Connection::close_if_idle() {
+  if (!presence_ && !ending_) close();
+}
+
+void Connection::close() {
+  if (closed_) return;
+  closed_ = true;
+  const auto self = shared_from_this();
+  disarm(read_timer_);
+  disarm(write_timer_);
+  outbox_.close();
+  close_socket();
+  lose_client();
+  context_->forget(self);
+}
+
+void Connection::lose_client() {
+  if (!presence_) return;
+  const auto presence = std::exchange(presence_, nullptr);
+  if (presence->answered) return;
+  std::function<void()> callback;
+  {
+    const std::lock_guard lock(presence->mutex);
+    presence->gone = true;
+    callback = std::exchange(presence->callback, nullptr);
+  }
+  ++context_->metrics->vanished_clients_total;
+  if (callback) callback();
+}
+
+}  // namespace server

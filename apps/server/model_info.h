@@ -1,0 +1,37 @@
+// What the server knows of its model, beside the engine.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dsa/grammar.h"
+#include "dsa/sampler.h"
+#include "dsa/tokenizer.h"
+
+namespace server {
+
+// Threads  immutable once the server runs.
+struct ModelInfo {
+  std::string name;     // as /v1/models lists it
+  int64_t created = 0;  // seconds since 1970
+  std::shared_ptr<const dsa::Tokenizer> tokenizer;
+  std::vector<int32_t> prefix;  // before a plain prompt
+  std::vector<int32_t> end_ids;
+  dsa::SamplerOptions sampling;  // where a request says nothing
+  std::shared_ptr<const dsa::GrammarTokens> grammar_tokens;
+  int64_t vocab_size = 0;
+  int64_t max_context = 0;
+  int64_t n_layers = 0;
+};
+
+// Bounds of one request.
+struct ApiLimits {
+  int64_t max_prompt_tokens = 0;  // 0: what the context allows
+  int64_t max_choices = 16;       // prompts times n
+  int64_t request_seconds = 600;  // 0: no bound
+  int64_t max_stop_strings = 16;
+};
+
+}  // namespace server

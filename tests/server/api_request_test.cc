@@ -1,0 +1,176 @@
+#include "server/api_request.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace server {
+namespace {
+
+const ModelInfo& model() {
+  static const ModelInfo kModel = [] {
+    ModelInfo info;
+    info.name = "baby";
+    auto tokenizer = dsa::Tokenizer::open(DSA_SOURCE_DIR "/models/baby-v32");
+    EXPECT_TRUE(tokenizer.ok());
+    info.tokenizer = std::make_shared<const dsa::Tokenizer>(std::move(*tokenizer));
+    info.vocab_size = 2048;
+    info.max_context = 1024;
+    info.sampling.temperature = 0.8F;
+    return info;
+  }();
+  return kModel;
+}
+
+ApiRequestOr chat(const std::string& fields) {
+  const std::string text = R"({"messages":[{"role":"user","content":"Hi"}])" +
+                           (fields.empty() ? "" : "," + fields) + "}";
+  return read_chat_request(*parse_json(text), model(), {});
+}
+
+ApiRequest good(const ApiRequestOr& read) {
+  if (const auto* error = std::get_if<ApiError>(&read)) {
+    ADD_FAILURE() << error->message;
+    return {};
+  }
+  return std::get<ApiRequest>(read);
+}
+
+std::string param(const ApiRequestOr& read) {
+  const auto* error = std::get_if<ApiError>(&read);
+  EXPECT_NE(error, nullptr);
+  return error == nullptr ? "" : error->param;
+}
+
+TEST(ApiRequest, WhatIsNotGivenIsTheModelsOrTheApisDefault) {
+  const ApiRequest request = good(chat(""));
+  EXPECT_TRUE(request.chat);
+  EXPECT_EQ(request.n, 1);
+  EXPECT_EQ(request.max_tokens, 0);
+  EXPECT_EQ(request.sampler.temperature, 0.8F);
+  EXPECT_EQ(request.n_logprobs, -1);
+  EXPECT_FALSE(request.stream);
+  EXPECT_FALSE(request.grammar.has_value());
+  const auto plain = good(read_completion_request(*parse_json(R"({"prompt":"x"})"), model(), {}));
+  EXPECT_EQ(plain.max_tokens, 16);
+}
+
+TEST(ApiRequest, FieldsThatAreNullCountAsAbsent) {
+  const ApiRequest request = good(chat(
+      R"("temperature":null,"stop":null,"tools":null,"logit_bias":null,"n":null,"seed":null)"));
+  EXPECT_EQ(request.n, 1);
+  EXPECT_TRUE(request.stop.empty());
+}
+
+TEST(ApiRequest, TheNewNameOfMaxTokensGoesFirst) {
+  EXPECT_EQ(good(chat(R"("max_tokens":3)")).max_tokens, 3);
+  EXPECT_EQ(good(chat(R"("max_tokens":3,"max_completion_tokens":5)")).max_tokens, 5);
+}
+
+TEST(ApiRequest, SamplingFieldsReachTheSampler) {
+  const ApiRequest request = good(chat(
+      R"("temperature":0,"top_p":0.5,"top_k":7,"min_p":0.1,"presence_penalty":1,
+      "frequency_penalty":-1,"repetition_penalty":1.5,"seed":-3,"logit_bias":{"5":-100,"6":2.5})"));
+  EXPECT_EQ(request.sampler.temperature, 0.0F);
+  EXPECT_EQ(request.sampler.top_p, 0.5F);
+  EXPECT_EQ(request.sampler.top_k, 7);
+  EXPECT_EQ(request.sampler.presence_penalty, 1.0F);
+  EXPECT_EQ(request.sampler.frequency_penalty, -1.0F);
+  EXPECT_EQ(request.sampler.seed, static_cast<uint64_t>(-3));
+  ASSERT_EQ(request.sampler.logit_bias.size(), 2U);
+  EXPECT_EQ(request.sampler.logit_bias[1].second, 2.5F);
+}
+
+TEST(ApiRequest, ATopPOfZeroTakesTheLikeliestToken) {
+  EXPECT_GT(good(chat(R"("top_p":0)")).sampler.top_p, 0.0F);
+}
+
+TEST(ApiRequest, WaysToAskForReasoning) {
+  EXPECT_FALSE(good(chat("")).thinking);
+  EXPECT_TRUE(good(chat(R"("reasoning_effort":"low")")).thinking);
+  EXPECT_FALSE(good(chat(R"("reasoning_effort":"none")")).thinking);
+  EXPECT_TRUE(good(chat(R"("thinking":{"type":"enabled"})")).thinking);
+  EXPECT_TRUE(good(chat(R"("chat_template_kwargs":{"thinking":true})")).thinking);
+  EXPECT_FALSE(good(chat(R"("reasoning_effort":"high","chat_template_kwargs":{"thinking":false})"))
+                   .thinking);
+  EXPECT_EQ(param(chat(R"("reasoning_effort":"huge")")), "reasoning_effort");
+  EXPECT_EQ(param(chat(R"("chat_template_kwargs":{"x":1})")), "chat_template_kwargs.x");
+}
+
+constexpr const char* kTools =
+    R"("tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}])";
+
+TEST(ApiRequest, ToolsChangeThePromptUnlessNoneMayBeCalled) {
+  const size_t plain = good(chat("")).prompts[0].size();
+  const ApiRequest with_tools = good(chat(kTools));
+  EXPECT_GT(with_tools.prompts[0].size(), plain);
+  EXPECT_TRUE(with_tools.reads_tools);
+  EXPECT_FALSE(with_tools.grammar.has_value());
+  const ApiRequest none = good(chat(std::string(kTools) + R"(,"tool_choice":"none")"));
+  EXPECT_EQ(none.prompts[0].size(), plain);
+  EXPECT_FALSE(none.reads_tools);
+  const ApiRequest required = good(chat(std::string(kTools) + R"(,"tool_choice":"required")"));
+  EXPECT_TRUE(required.grammar.has_value());
+}
+
+TEST(ApiRequest, AMessageIsNamedByItsPlaceInTheRequestAlsoBesideTools) {
+  const std::string text = R"({"messages":[{"role":"user","content":"a"},{"role":"tool",
+      "content":"b"}],)" + std::string(kTools) +
+                           "}";
+  EXPECT_EQ(param(read_chat_request(*parse_json(text), model(), {})), "messages[1].role");
+}
+
+TEST(ApiRequest, ChoicesAreCountedOverAllPrompts) {
+  ApiLimits limits;
+  limits.max_choices = 4;
+  const auto read = [&](const char* text) {
+    return read_completion_request(*parse_json(text), model(), limits);
+  };
+  EXPECT_EQ(good(read(R"({"prompt":["a","b"],"n":2})")).prompts.size(), 2U);
+  EXPECT_EQ(param(read(R"({"prompt":["a","b"],"n":3})")), "n");
+  EXPECT_EQ(param(read(R"({"prompt":["a","b","c","d","e"]})")), "prompt");
+}
+
+TEST(ApiRequest, PromptsOfIdsAreChecked) {
+  const auto read = [&](const char* text) {
+    return read_completion_request(*parse_json(text), model(), {});
+  };
+  EXPECT_EQ(good(read(R"({"prompt":[1,2,2047]})")).prompts[0], (std::vector<int32_t>{1, 2, 2047}));
+  for (const char* wrong : {R"({"prompt":[2048]})", R"({"prompt":[-1]})", R"({"prompt":[1.5]})",
+                            R"({"prompt":[1,"a"]})", R"({"prompt":[[1],2]})", R"({"prompt":[]})",
+                            R"({"prompt":""})", R"({"prompt":[[]]})", R"({"prompt":{}})", "{}"}) {
+    EXPECT_EQ(param(read(wrong)), "prompt") << wrong;
+  }
+}
+
+TEST(ApiRequest, EveryFieldThatIsNotKnownIsRefused) {
+  EXPECT_EQ(param(chat(R"("functions":[])")), "functions");
+  EXPECT_EQ(param(chat(R"("web_search_options":{})")), "web_search_options");
+  EXPECT_EQ(param(chat(R"("stream":true,"stream_options":{"x":1})")), "stream_options.x");
+  EXPECT_EQ(param(chat(R"("store":true)")), "store");
+  good(chat(R"("user":"me","metadata":{"a":"b"},"store":false,"service_tier":"auto")"));
+}
+
+TEST(ParseJson, RefusesDepthAndBadTextWithShortMessages) {
+  EXPECT_FALSE(parse_json(std::string(200, '[') + std::string(200, ']')).ok());
+  EXPECT_TRUE(parse_json(std::string(100, '[') + std::string(100, ']')).ok());
+  const auto bad = parse_json("{\"a\": \"" + std::string(100000, 'x'));
+  ASSERT_FALSE(bad.ok());
+  EXPECT_LT(bad.status().message().size(), 400U);
+  EXPECT_FALSE(parse_json("{\"a\":1e999}").ok());
+  EXPECT_FALSE(parse_json("\"\xFF\"").ok());
+}
+
+TEST(ApiError, StatusCodesBecomeThoseOfHttp) {
+  using dsa::Status;
+  using dsa::StatusCode;
+  EXPECT_EQ(api_error(Status(StatusCode::kInvalidArgument, "a.b: 1, want 2")).param, "a.b");
+  EXPECT_EQ(api_error(Status(StatusCode::kInvalidArgument, "no path here: x")).param, "");
+  EXPECT_EQ(api_error(Status(StatusCode::kUnsupported, "x: y")).status, 400);
+  EXPECT_EQ(api_error(Status(StatusCode::kNotFound, "x: y")).status, 404);
+  EXPECT_EQ(api_error(Status(StatusCode::kResourceExhausted, "full")).status, 429);
+  EXPECT_EQ(api_error(Status(StatusCode::kIoError, "disk")).status, 500);
+}
+
+}  // namespace
+}  // namespace server

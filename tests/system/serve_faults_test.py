@@ -1,0 +1,323 @@
+"""dsa serve under load, with clients that vanish or send garbage, and through its ends."""
+import concurrent.futures
+import json
+import os
+import pathlib
+import random
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+from dsa_program import SANITIZED
+from serve_program import Server, request_bytes, text_of
+
+PROMPTS = ["In the beginning", "And God said", "The LORD is my", "Behold", "And it came to pass"]
+WAIT_SECONDS = 120
+
+
+def wait_for(condition, what):
+    end = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {WAIT_SECONDS} s: {what}")
+        time.sleep(0.05)
+
+
+def is_idle(metrics):
+    """Nothing is left of any request but the one that asks."""
+    return (metrics["dsa_requests_active"] == 0 and metrics["dsa_http_streams_open"] == 0
+            and metrics["dsa_http_requests_open"] == 1
+            and metrics["dsa_sequences_running"] == 0 and metrics["dsa_sequences_waiting"] == 0
+            and metrics["dsa_pages_free"] + metrics["dsa_pages_evictable"] == metrics["dsa_pages"])
+
+
+class Load(unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server("--quiet")
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.server.stop() == 0, cls.server.log
+
+    def test_a_request_alone_and_among_63_others_gives_the_same_text(self):
+        body = {"prompt": "And Moses went up" * 8, "max_tokens": 24, "temperature": 1, "seed": 5,
+                "logprobs": 1, "use_prefix_cache": False}
+        alone = self.server.post("/v1/completions", body)["choices"]
+
+        def other(i):
+            return self.server.complete(PROMPTS[i % 5] * (i % 7 + 1), max_tokens=8 + i % 24,
+                                        temperature=1, seed=i)
+        with concurrent.futures.ThreadPoolExecutor(64) as pool:
+            others = [pool.submit(other, i) for i in range(63)]
+            among = pool.submit(self.server.post, "/v1/completions", body).result()["choices"]
+            for future in others:
+                future.result()
+        self.assertEqual(among, alone)
+
+    def test_256_streams_at_a_time_all_end_whole(self):
+        body = {"prompt": "And", "max_tokens": 4, "temperature": 0, "stream": True}
+        want = self.server.complete("And", max_tokens=4, temperature=0)["choices"][0]["text"]
+        clients = [self.server.socket() for _ in range(256)]
+        try:
+            for client in clients:
+                client.sendall(request_bytes("/v1/completions", body, "Connection: close\r\n"))
+            for client in clients:
+                data = b""
+                while chunk := client.recv(65536):
+                    data += chunk
+                events = [line[6:] for line in data.decode().splitlines()
+                          if line.startswith("data: ")]
+                self.assertEqual(events[-1], "[DONE]")
+                self.assertEqual(text_of(map(json.loads, events[:-1]))[0], want)
+        finally:
+            for client in clients:
+                client.close()
+
+    def test_clients_that_vanish_or_send_garbage_leave_nothing(self):
+        n_requests = 200 if SANITIZED else 1000
+        self.server.complete("warm", max_tokens=2)
+        wait_for(lambda: is_idle(self.server.metrics()), "idle before")
+        files, threads = self.server.process_status()
+
+        def one(i):
+            rng = random.Random(i)
+            kind = rng.random()
+            stream = rng.random() < 0.5
+            body = {"prompt": rng.choice(PROMPTS) * rng.randrange(1, 9), "stream": stream,
+                    "max_tokens": rng.randrange(1, 12), "seed": i}
+            if kind < 0.05:  # vanishes: at once, or after some bytes of its answer
+                with self.server.socket() as client:
+                    data = request_bytes("/v1/completions", {**body, "max_tokens": 500})
+                    client.sendall(data[:rng.randrange(1, len(data))] if kind < 0.02 else data)
+                    if stream and kind >= 0.02:
+                        client.recv(64)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return
+            if kind < 0.06:  # garbage
+                with self.server.socket() as client:
+                    try:
+                        client.sendall(rng.randbytes(rng.randrange(1, 4000)) + b"\r\n\r\n")
+                        client.shutdown(socket.SHUT_WR)
+                        client.recv(4096)
+                    except ConnectionError:
+                        pass
+                return
+            if kind < 0.3:
+                self.server.post("/tokenize", {"prompt": body["prompt"]})
+            elif stream:
+                del body["stream"]
+                self.server.stream("/v1/completions", body)
+            else:
+                self.server.post("/v1/completions", body)
+
+        with concurrent.futures.ThreadPoolExecutor(24) as pool:
+            for future in [pool.submit(one, i) for i in range(n_requests)]:
+                future.result()
+        wait_for(lambda: is_idle(self.server.metrics()), "idle after")
+        wait_for(lambda: self.server.process_status()[0] <= files, "files closed")
+        self.assertEqual(self.server.process_status()[1], threads)
+        self.assertGreater(self.server.metrics()["dsa_http_clients_vanished_total"], 0)
+
+    def test_an_engine_does_not_wait_for_a_client_that_does_not_read(self):
+        with Server("--quiet", "--max-unsent", 65536) as server:
+            body = {"prompt": "And", "max_tokens": 500, "n": 8, "seed": 1, "stream": True,
+                    "logprobs": 20, "logit_bias": {"1": -100}}
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", server.port))
+            client.sendall(request_bytes("/v1/completions", body))
+            wait_for(lambda: server.metrics()["dsa_http_clients_slow_total"] == 1, "cut off")
+            wait_for(lambda: is_idle(server.metrics()), "idle")
+            client.close()
+
+
+class Limits(unittest.TestCase):
+
+    def test_limits_are_kept_and_named(self):
+        with Server("--max-body", 2048, "--max-header", 1024, "--max-prompt-tokens", 20,
+                    "--max-choices", 2, "--read-timeout", 1, "--max-connections", 8) as server:
+            self.assertEqual(server.request("POST", "/tokenize", {"prompt": "x" * 3000})[0], 413)
+            self.assertEqual(server.request("GET", "/health", headers={"X": "x" * 2000})[0], 431)
+            error = server.complete("word " * 40, want=400)["error"]
+            self.assertEqual((error["param"], error["code"]), ("prompt", "context_length_exceeded"))
+            self.assertEqual(server.complete("x", n=3, want=400)["error"]["param"], "n")
+            with server.socket() as slow:
+                slow.sendall(b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\n")
+                self.assertEqual(slow.recv(100), b"")  # it did not arrive in time
+            clients = [server.socket() for _ in range(12)]
+            wait_for(lambda: self.refused(clients) >= 4, "connections beyond the limit close")
+            for client in clients:
+                client.close()
+
+    @staticmethod
+    def refused(clients):
+        closed = 0
+        for client in clients:
+            client.settimeout(0.01)
+            try:
+                closed += client.recv(1) == b""
+            except OSError:
+                pass
+        return closed
+
+    def test_more_requests_than_may_be_active_are_told_to_come_again(self):
+        with Server("--max-active", 1) as server:
+            with server.socket() as client:
+                client.sendall(request_bytes("/v1/completions", {
+                    "prompt": "And", "max_tokens": 900, "stream": True,
+                    "logit_bias": {"1": -100}}))
+                client.recv(64)
+                status, headers, data = server.request("POST", "/v1/completions", {"prompt": "x"})
+                self.assertEqual((status, headers["Retry-After"]), (429, "1"))
+                self.assertEqual(json.loads(data)["error"]["code"], "overloaded")
+            wait_for(lambda: is_idle(server.metrics()), "idle")
+            server.complete("x", max_tokens=1)
+
+    def test_a_request_that_takes_too_long_ends_with_an_error(self):
+        with Server("--request-timeout", 1, "--max-sequences", 1) as server:
+            busy = {"prompt": "And", "max_tokens": 1000, "n": 16, "logit_bias": {"1": -100}}
+            error = server.post("/v1/completions", busy, want=504)["error"]
+            self.assertEqual(error["code"], "timeout")
+            wait_for(lambda: is_idle(server.metrics()), "idle")
+
+
+class Access(unittest.TestCase):
+
+    def test_keys_are_asked_for_everywhere_but_for_health(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".keys") as keys:
+            keys.write("# people\nfirst-key\n\nsecond-key\n")
+            keys.flush()
+            with Server("--api-keys", keys.name) as server:
+                self.assertEqual(server.get("/health"), {"status": "ok"})
+                for given in (None, "Bearer first", "Bearer ", "first-key", "Basic first-key"):
+                    headers = {} if given is None else {"Authorization": given}
+                    for path in ("/v1/models", "/metrics"):
+                        status, _, data = server.request("GET", path, headers=headers)
+                        self.assertEqual(status, 401)
+                        self.assertEqual(json.loads(data)["error"]["code"], "invalid_api_key")
+                for key in ("first-key", "second-key"):
+                    status, _, _ = server.request("POST", "/tokenize", {"prompt": "x"},
+                                                  {"Authorization": f"Bearer {key}"})
+                    self.assertEqual(status, 200)
+
+    def test_other_origins_are_let_in_only_when_named(self):
+        origin = {"Origin": "https://app.example"}
+        preflight = {**origin, "Access-Control-Request-Method": "POST"}
+        with Server() as server:
+            headers = server.request("GET", "/health", headers=origin)[1]
+            self.assertNotIn("Access-Control-Allow-Origin", headers)
+            self.assertEqual(server.request("OPTIONS", "/v1/models", headers=preflight)[0], 405)
+        with Server("--cors-origin", "https://app.example") as server:
+            headers = server.request("GET", "/health", headers=origin)[1]
+            self.assertEqual(headers["Access-Control-Allow-Origin"], "https://app.example")
+            status, headers, _ = server.request("OPTIONS", "/v1/models", headers=preflight)
+            self.assertEqual(status, 204)
+            self.assertIn("authorization", headers["Access-Control-Allow-Headers"])
+
+    def test_tls_with_a_given_certificate(self):
+        with tempfile.TemporaryDirectory() as folder:
+            key, cert = pathlib.Path(folder, "key.pem"), pathlib.Path(folder, "cert.pem")
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                            "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+                            "-keyout", key, "-out", cert], check=True, capture_output=True)
+            with Server("--tls-cert", cert, "--tls-key", key) as server:
+                self.assertTrue(server.url.startswith("https://"))
+                context = ssl.create_default_context(cafile=cert)
+                with context.wrap_socket(server.socket(), server_hostname="127.0.0.1") as client:
+                    body = {"prompt": "And", "max_tokens": 4, "stream": True}
+                    client.sendall(request_bytes("/v1/completions", body, "Connection: close\r\n"))
+                    data = b""
+                    while chunk := client.recv(65536):
+                        data += chunk
+                    self.assertIn(b"data: [DONE]", data)
+                with server.socket() as plain:
+                    plain.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    self.assertNotIn(b"200 OK", plain.recv(1000))
+                self.assertEqual(server.stop(), 0)
+
+
+class Ends(unittest.TestCase):
+
+    def test_sigterm_lets_a_stream_finish_and_refuses_new_connections(self):
+        server = Server()
+        body = {"prompt": "And", "max_tokens": 200, "stream": True, "logit_bias": {"1": -100}}
+        with server.socket() as client:
+            client.sendall(request_bytes("/v1/completions", body))
+            data = client.recv(64)
+            server.process.send_signal(signal.SIGTERM)
+            while chunk := client.recv(65536):
+                data += chunk
+        self.assertIn(b"data: [DONE]", data)
+        self.assertEqual(server.stop(), 0)
+        with self.assertRaises(OSError):
+            server.socket()
+
+    def test_a_second_signal_does_not_wait(self):
+        server = Server("--shutdown-timeout", 600)
+        body = {"prompt": "And", "max_tokens": 1000, "n": 16, "stream": True,
+                "logit_bias": {"1": -100}}
+        with server.socket() as client:
+            client.sendall(request_bytes("/v1/completions", body))
+            data = client.recv(64)
+            server.process.send_signal(signal.SIGINT)
+            wait_for(lambda: any('"shutdown"' in line for line in server.log), "first signal")
+            self.assertEqual(server.stop(signal.SIGINT), 0)
+            while chunk := client.recv(65536):
+                data += chunk
+        self.assertNotIn(b"[DONE]", data)
+
+    def test_the_cache_on_disk_survives_sigterm_and_sigkill(self):
+        prompt = "And the LORD spake unto Moses, saying, " * 20
+        with tempfile.TemporaryDirectory() as folder:
+            args = ("--disk-cache", folder)
+            server = Server(*args)
+            first = server.complete(prompt, max_tokens=8, temperature=0)
+            self.assertEqual(first["usage"]["prompt_cache_hit_tokens"], 0)
+            self.assertEqual(server.stop(signal.SIGTERM), 0)
+            server = Server(*args)
+            again = server.complete(prompt, max_tokens=8, temperature=0)
+            self.assertGreaterEqual(again["usage"]["prompt_cache_hit_tokens"], 64)
+            for _ in range(3):
+                killer = threading.Timer(0.2, os.kill, (server.pid, signal.SIGKILL))
+                killer.start()
+                try:
+                    for i in range(50):
+                        server.complete(f"{i} {prompt}", max_tokens=8)
+                except OSError:
+                    pass
+                killer.join()
+                server.stop(signal.SIGKILL)
+                server = Server(*args)
+                answer = server.complete(prompt, max_tokens=8, temperature=0)
+                self.assertEqual(answer["choices"], first["choices"])
+            self.assertEqual(server.stop(), 0)
+
+    def test_what_cannot_be_used_is_named_before_serving(self):
+        from dsa_program import MODEL, run
+        for args, word in ((("--host", "nowhere"), "host"), (("--api-keys", "/nokeys"), "/nokeys"),
+                           (("--tls-cert", "/no.pem", "--tls-key", "/no.pem"), "/no.pem")):
+            code, _, err = run("serve", "-m", MODEL, "--port", "0", *args)
+            self.assertEqual(code, 1)
+            self.assertIn(word, err)
+        with Server() as server:
+            code, _, err = run("serve", "-m", MODEL, "--port", server.port)
+            self.assertEqual(code, 1)
+            self.assertIn(str(server.port), err)
+        for wrong in (["--tls-cert", "x"], ["--tls-key", "x"], ["--disk-cache-mb", "5"],
+                      ["--disk-cache", "x", "--no-prefix-cache"],
+                      ["--attention", "dense", "--keep-first", "1"]):
+            self.assertEqual(run("serve", "-m", MODEL, *wrong)[0], 2)
+        self.assertEqual(run("serve", "-m", MODEL, "--port", "70000")[0], 2)
+
+
+if __name__ == "__main__":
+    from dsa_program import main
+    main()
