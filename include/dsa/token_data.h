@@ -21,6 +21,9 @@ Result<std::vector<std::string>> list_text_files(const std::vector<std::string>&
 // One file whole.   Errors  kNotFound, kIoError, kInvalidArgument (no regular file)
 Result<std::string> read_text_file(const std::string& path);
 
+// Writes one file; it is replaced as a whole or not at all.   Errors  kIoError
+Status write_text_file(const std::string& path, const std::string& text);
+
 struct TokenFileReport {
   int64_t n_files = 0;
   int64_t n_documents = 0;

@@ -7,6 +7,7 @@
 #include "dsa/token_data.h"
 
 #include "common/status_macros.h"
+#include "io/atomic_file.h"
 #include "io/mapped_file.h"
 
 namespace dsa {
@@ -68,6 +69,10 @@ Result<std::vector<std::string>> list_text_files(const std::vector<std::string>&
 Result<std::string> read_text_file(const std::string& path) {
   DSA_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
   return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+}
+
+Status write_text_file(const std::string& path, const std::string& text) {
+  return write_file(path, text);
 }
 
 }  // namespace dsa
