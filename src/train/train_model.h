@@ -147,7 +147,9 @@ struct EvalResult {
 //   3. A call that fails has changed no gradient.
 class TrainModel {
  public:
-  // All parameters from the seed.   config: as parse_model_config() gives it.
+  // All parameters from the seed.   config: as parse_model_config() gives it, with an indexer and a
+  // low-rank query. (A query projected straight from the normed input x = z * w, z of unit root
+  // mean square, is the low-rank one with q_a = diag(1 / w), q_a_layernorm = w and q_b = q_proj.)
   //   Errors  kInvalidArgument (an option), kUnsupported (DSA_CPU_TIER), kResourceExhausted.
   static Result<std::unique_ptr<TrainModel>> create(const ModelConfig& config,
                                                     const TrainModelOptions& options,
