@@ -149,7 +149,7 @@ struct SharedState {
 
 inline constexpr size_t kDenseQueries = 96;  // a tile of dense attention
 inline constexpr size_t kDenseKeys = 256;
-inline constexpr size_t kIndexTile = 48;  // queries whose index scores exist at a time, per thread
+inline constexpr size_t kIndexTile = 96;  // queries whose index scores exist at a time, per thread
 inline constexpr size_t kIndexKeys = 128;
 inline constexpr size_t kSparseQueries = 8;  // queries of one work item
 

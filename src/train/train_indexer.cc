@@ -159,7 +159,7 @@ double differentiate_tile(const Run& run,
 }  // namespace
 
 size_t index_tile(const TrainDims& dims) {
-  constexpr size_t kProductRows = 384;
+  constexpr size_t kProductRows = 768;
   return std::clamp<size_t>(kProductRows / dims.index_heads, 4, kIndexTile);
 }
 

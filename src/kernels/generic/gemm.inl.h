@@ -93,26 +93,29 @@ void pack_panel(const T* b, size_t ldb, size_t depth, size_t columns, float* out
   }
 }
 
-// The same of B^T: row j of b is column j of the panel.
+// One block of the same of B^T: row j of b is column j of the panel. At most kLanes rows, steps.
+template <class T>
+void pack_block_transposed(const T* b, size_t ldb, size_t steps, size_t rows, float* to) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (steps == F32::kLanes && rows == F32::kLanes) return transpose(b, ldb, to, kPanel);
+  }
+  float block[F32::kLanes * F32::kLanes];
+  for (size_t j = 0; j < F32::kLanes; ++j)
+    store(block + j * F32::kLanes, j < rows ? widened(b + j * ldb, steps) : zero());
+  if (steps == F32::kLanes) return transpose(block, F32::kLanes, to, kPanel);
+  for (size_t step = 0; step < steps; ++step) {
+    for (size_t j = 0; j < F32::kLanes; ++j)
+      to[step * kPanel + j] = block[j * F32::kLanes + step];
+  }
+}
+
 template <class T>
 void pack_panel_transposed(const T* b, size_t ldb, size_t depth, size_t columns, float* out) {
-  float block[F32::kLanes * F32::kLanes];
   for (size_t first = 0; first < kPanel; first += F32::kLanes) {
-    const size_t n = columns > first ? smaller(columns - first, F32::kLanes) : 0;
+    const size_t rows = columns > first ? smaller(columns - first, F32::kLanes) : 0;
     for (size_t p = 0; p < depth; p += F32::kLanes) {
-      const size_t steps = smaller(depth - p, F32::kLanes);
-      for (size_t j = 0; j < F32::kLanes; ++j) {
-        store(block + j * F32::kLanes, j < n ? widened(b + (first + j) * ldb + p, steps) : zero());
-      }
-      float* to = out + p * kPanel + first;
-      if (steps == F32::kLanes) {
-        transpose(block, F32::kLanes, to, kPanel);
-      } else {
-        for (size_t step = 0; step < steps; ++step) {
-          for (size_t j = 0; j < F32::kLanes; ++j)
-            to[step * kPanel + j] = block[j * F32::kLanes + step];
-        }
-      }
+      pack_block_transposed(b + first * ldb + p, ldb, smaller(depth - p, F32::kLanes), rows,
+                            out + p * kPanel + first);
     }
   }
 }
