@@ -50,7 +50,7 @@ class Objective {
   static constexpr double kIndexScale = 0.3;
 
   Objective(const TinyModel& model, const TinyBatch& batch, TrainStage stage)
-      : config_(model.config()), tensors_(model.tensors()), batch_(batch), stage_(stage) {
+      : config_(model.config()), tensors_(model.tensors()), batch_(batch) {
     base_ = oracle_losses(
         config_, tensors_, batch_.view(),
         stage == TrainStage::kSparse ? OracleAttention::kIndexer : OracleAttention::kDense);
@@ -82,7 +82,6 @@ class Objective {
   ModelConfig config_;
   Tensors tensors_;
   const TinyBatch& batch_;
-  TrainStage stage_;
   OracleLosses base_;
 };
 
