@@ -12,7 +12,7 @@ function(dsa_system_test name)
 DSA_SANITIZE=${DSA_SANITIZE}")
 endfunction()
 
-foreach(name command_line options run chat inspect tokenize verify interrupt)
+foreach(name command_line options run chat inspect tokenize verify interrupt train)
   dsa_system_test(${name})
 endforeach()
 foreach(tier scalar avx2 avx512)

@@ -24,5 +24,8 @@ Action add_tokenize(CLI::App& app);
 Action add_cpu(CLI::App& app);
 Action add_verify(CLI::App& app);
 Action add_bench(CLI::App& app);
+Action add_convert(CLI::App& app);
+Action add_train(CLI::App& app);
+Action add_plot(CLI::App& app);
 
 }  // namespace cli
