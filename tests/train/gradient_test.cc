@@ -91,13 +91,13 @@ struct Slope {
   double value = 0;
 };
 
-// For each trained tensor: one random direction, and a few elements alone.
+// For each trained tensor: one random direction, and an element alone.
 std::vector<Slope> finite_differences(const TrainModel& model, Objective* objective) {
   std::vector<Slope> slopes;
   std::mt19937 random(11);
   for (const Parameter& parameter : model.parameters()) {
     if (parameter.gradient == nullptr) continue;
-    for (int i = 0; i < 3; ++i) {
+    for (int i = 0; i < 2; ++i) {
       Slope slope = {parameter.name, Vector(parameter.size), 0};
       if (i == 0) {
         std::normal_distribution<double> normal;
