@@ -26,5 +26,8 @@ Action add_verify(CLI::App& app);
 Action add_bench(CLI::App& app);
 Action add_cache(CLI::App& app);
 Action add_serve(CLI::App& app);
+Action add_convert(CLI::App& app);
+Action add_train(CLI::App& app);
+Action add_plot(CLI::App& app);
 
 }  // namespace cli

@@ -28,9 +28,12 @@ constexpr Command kCommands[] = {
     {"perplexity", "Measure the loss on a text", cli::add_perplexity},
     {"inspect", "Show what a checkpoint holds and needs", cli::add_inspect},
     {"tokenize", "Turn text into token ids and back", cli::add_tokenize},
+    {"convert", "Change the type of a checkpoint's weights, or make random ones", cli::add_convert},
     {"cpu", "Show which kernels this CPU runs", cli::add_cpu},
     {"verify", "Check kernels, or a checkpoint's outputs", cli::add_verify},
     {"cache", "Look after the disk cache of a server", cli::add_cache},
+    {"train", "Train a model, or its indexer", cli::add_train},
+    {"plot", "Draw the logs of training runs", cli::add_plot},
     {"bench", "Measure kernels and attention against this machine's limits", cli::add_bench},
 };
 

@@ -17,6 +17,7 @@
 #include "cli/io.h"
 #include "cli/json_member.h"
 #include "cli/options.h"
+#include "cli/tokenize_text.h"
 
 namespace cli {
 namespace {
@@ -35,7 +36,9 @@ constexpr const char* kFooter =
     "  dsa tokenize models/baby-v32 -p \"In the beginning\"\n"
     "  dsa tokenize models/baby-v32 --ids \"1 2 3\"\n"
     "  dsa tokenize models/baby-v32 -f book.txt --json\n"
-    "  dsa tokenize --chat messages.json";
+    "  dsa tokenize --chat messages.json\n"
+    "  dsa tokenize --train book.txt folder -o tokenizer.json --vocab 4096\n"
+    "  dsa tokenize models/baby-v32 --pack book.txt folder -o corpus.tok";
 
 struct TokenizeOptions {
   std::string dir;
@@ -43,6 +46,9 @@ struct TokenizeOptions {
   std::optional<std::string> file;
   std::optional<std::string> ids;
   std::optional<std::string> chat;
+  std::vector<std::string> train;
+  std::vector<std::string> pack;
+  TextJob job;
   bool json = false;
 };
 
@@ -175,7 +181,23 @@ Status show_prompt(const TokenizeOptions& options) {
   return {};
 }
 
+// Whole texts: a tokenizer, or a token file.
+Status from_texts(const TokenizeOptions& options) {
+  const bool train = !options.train.empty();
+  if (options.job.output.empty()) throw CLI::ValidationError("-o: want the file to write");
+  if (train && !options.dir.empty()) {
+    throw CLI::ValidationError("--train makes a tokenizer: a directory has no place beside it");
+  }
+  if (!train && options.dir.empty()) {
+    throw CLI::ValidationError("--pack needs a directory with a tokenizer.json");
+  }
+  TextJob job = options.job;
+  job.texts = train ? options.train : options.pack;
+  return train ? train_tokenizer(job) : pack_texts(job, options.dir);
+}
+
 Status tokenize(const TokenizeOptions& options) {
+  if (!options.train.empty() || !options.pack.empty()) return from_texts(options);
   if (options.chat) return show_prompt(options);
   if (options.dir.empty()) {
     throw CLI::ValidationError("a directory with a tokenizer.json is required");
@@ -208,6 +230,31 @@ Action add_tokenize(CLI::App& app) {
   prompt->excludes(file)->excludes(ids)->excludes(chat);
   file->excludes(ids)->excludes(chat);
   ids->excludes(chat);
+  auto* train = app.add_option("--train", options->train,
+                               "Learn a byte-level BPE from these files and folders")
+                    ->type_name("TEXT...");
+  auto* pack = app.add_option("--pack", options->pack,
+                              "Tokenize these files and folders into a file for `dsa train`")
+                   ->type_name("TEXT...");
+  for (auto* input : {prompt, file, ids, chat})
+    input->excludes(train)->excludes(pack);
+  train->excludes(pack);
+  app.add_option("-o,--output", options->job.output, "File that --train or --pack writes")
+      ->type_name("FILE");
+  app.add_option("--vocab", options->job.vocab_size, "Tokens that --train learns, 264 at least")
+      ->check(whole_number(264, 1 << 20))
+      ->capture_default_str()
+      ->needs(train);
+  app.add_option("--min-count", options->job.min_count,
+                 "How often --train must see a pair to merge it")
+      ->check(whole_number(1))
+      ->capture_default_str()
+      ->needs(train);
+  app.add_option("--separator", options->job.separator,
+                 "Line that --pack takes for the end of a document inside a file")
+      ->type_name("LINE")
+      ->needs(pack);
+  app.add_flag("-q,--quiet", options->job.quiet, "No report of --train and --pack");
   add_json_option(app, options->json);
   app.footer(kFooter);
   return [options] { return tokenize(*options); };

@@ -56,18 +56,23 @@ struct MoeConfig {
   double routed_scaling = 1.0;
   bool normalise_weights = true;   // divide the chosen weights by their sum
   int64_t first_dense_layers = 0;  // layers before this one have a dense MLP
-  int64_t layer_freq = 1;          // from then on, every layer_freq-th layer is a mixture
+  // The router's scores: each expert's sigmoid, or a softmax over all experts (DeepSeek-V2).
+  bool softmax_scores = false;
+  // A bias per expert (e_score_correction_bias) is added for the choice, and a group counts by its
+  // two best; without one it counts by its best.
+  bool choice_bias = true;
+  int64_t layer_freq = 1;  // from then on, every layer_freq-th layer is a mixture
 };
 
 struct ModelConfig {
-  std::string model_type;  // "deepseek_v32", "glm_moe_dsa"
+  std::string model_type;  // "deepseek_v32", "glm_moe_dsa"; of parse_mla_config() also others
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;  // of a dense MLP
   int64_t n_layers = 0;
   int64_t n_nextn_layers = 0;  // multi-token-prediction layers in the checkpoint; not run
   int64_t n_heads = 0;
-  int64_t q_lora_rank = 0;
+  int64_t q_lora_rank = 0;  // 0: queries are projected from the hidden state (parse_mla_config())
   int64_t kv_lora_rank = 0;
   int64_t qk_nope_head_dim = 0;
   int64_t qk_rope_head_dim = 0;
@@ -97,5 +102,14 @@ struct ModelConfig {
 //   Errors  kCorruption (not JSON, wrong type, out of range), kUnsupported (a model or a field's
 //           value this library does not run). The message starts with `name`, the file's name.
 Result<ModelConfig> parse_model_config(const std::string& json, const std::string& name);
+
+// The same for an MLA model without an indexer (deepseek_v2, deepseek_v3): `indexer` is left empty
+// then, and the library trains such a model's indexer but does not run it. Models with an indexer
+// are read as by parse_model_config().
+Result<ModelConfig> parse_mla_config(const std::string& json, const std::string& name);
+
+// The text of a config.json that parse_model_config() reads as `config`. model_type must be one it
+// runs. dtype: what torch_dtype says of the weights, e.g. "bfloat16".
+std::string model_config_json(const ModelConfig& config, const std::string& dtype);
 
 }  // namespace dsa

@@ -2,6 +2,7 @@
 // exchanged with other programs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -14,7 +15,7 @@
 
 namespace dsa {
 
-enum class ElementType : uint8_t { kF32, kI32 };
+enum class ElementType : uint8_t { kF32, kI32, kBF16, kF16, kE4M3 };
 
 struct TensorSpec {
   std::string name;  // UTF-8
@@ -60,6 +61,9 @@ class SafetensorsWriter {
   //           kIoError. Nothing counts as added then.
   Status append(std::string_view name, std::span<const float> values);
   Status append(std::string_view name, std::span<const int32_t> values);
+
+  // The same for a tensor of any type: its next bytes, little-endian elements.
+  Status append_bytes(std::string_view name, std::span<const std::byte> bytes);
 
   // Errors  kInvalidArgument (a tensor is incomplete, or committed before), kIoError
   Status commit();

@@ -9,6 +9,9 @@
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <unordered_map>
 #include <utility>
 
 #include "dsa/safetensors.h"
@@ -22,12 +25,31 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "values are written as they lie");
 
-constexpr uint64_t kElementBytes = 4;              // of both element types
 constexpr uint64_t kHeaderAlignment = 8;           // so that readers can map the data
 constexpr uint64_t kMaxFileBytes = INT64_MAX / 2;  // far from where an off_t overflows
 
+DType dtype_of(ElementType type) {
+  switch (type) {
+    case ElementType::kF32:
+      return DType::kF32;
+    case ElementType::kI32:
+      return DType::kI32;
+    case ElementType::kBF16:
+      return DType::kBF16;
+    case ElementType::kF16:
+      return DType::kF16;
+    case ElementType::kE4M3:
+      return DType::kE4M3;
+  }
+  return DType::kF32;
+}
+
 const char* type_name(ElementType type) {
-  return type == ElementType::kF32 ? "F32" : "I32";
+  return dtype_name(dtype_of(type));
+}
+
+uint64_t element_bytes(ElementType type) {
+  return dtype_bytes(dtype_of(type));
 }
 
 // Where a tensor goes in the data section, and how much of it is there.
@@ -39,7 +61,7 @@ struct Slot {
 };
 
 Result<uint64_t> tensor_bytes(const TensorSpec& spec) {
-  uint64_t bytes = kElementBytes;
+  uint64_t bytes = element_bytes(spec.type);
   for (const int64_t dim : spec.shape) {
     const auto product = dim >= 0 ? checked_mul(bytes, static_cast<uint64_t>(dim)) : std::nullopt;
     if (!product || *product > kMaxFileBytes) {
@@ -66,15 +88,18 @@ Result<std::vector<Slot>> lay_out(const std::vector<TensorSpec>& tensors) {
 // The length and the JSON text, padded with spaces.
 Result<std::string> header_of(const std::vector<Slot>& slots,
                               const std::map<std::string, std::string>& metadata) {
-  nlohmann::ordered_json header;
-  header["__metadata__"] = metadata;
+  nlohmann::ordered_json header = {{"__metadata__", metadata}};
+  std::set<std::string_view> names = {"__metadata__"};
   for (const Slot& slot : slots) {
-    if (header.contains(slot.spec.name)) {
+    if (!names.insert(slot.spec.name).second) {
       return invalid_argument("tensor \"{}\": name is reserved or given twice", slot.spec.name);
     }
-    header[slot.spec.name] = {{"dtype", type_name(slot.spec.type)},
-                              {"shape", slot.spec.shape},
-                              {"data_offsets", {slot.begin, slot.begin + slot.bytes}}};
+    // Not [name]: an ordered object looks through all of its keys.
+    header.get_ref<nlohmann::ordered_json::object_t&>().push_back(
+        {slot.spec.name,
+         {{"dtype", type_name(slot.spec.type)},
+          {"shape", slot.spec.shape},
+          {"data_offsets", {slot.begin, slot.begin + slot.bytes}}}});
   }
   std::string text;
   try {
@@ -136,7 +161,10 @@ struct SafetensorsWriter::State {
       : name(std::move(path)),
         target(resolved),
         temporary(temporary_name(resolved)),
-        slots(std::move(tensors)) {}
+        slots(std::move(tensors)) {
+    for (size_t i = 0; i < slots.size(); ++i)
+      by_name.emplace(slots[i].spec.name, i);
+  }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
@@ -147,14 +175,17 @@ struct SafetensorsWriter::State {
   }
 
   Status open(const std::string& header);
-  Result<Slot*> find(std::string_view tensor, ElementType type);
-  Status append(std::string_view tensor, ElementType type, std::span<const std::byte> bytes);
+  Result<Slot*> find(std::string_view tensor, std::optional<ElementType> type);
+  Status append(std::string_view tensor,
+                std::optional<ElementType> type,
+                std::span<const std::byte> bytes);
   Status commit();
 
   std::string name;    // as the caller spelled it, for messages
   std::string target;  // with links followed
   std::string temporary;
   std::vector<Slot> slots;
+  std::unordered_map<std::string_view, size_t> by_name;  // of slots, whose names it refers to
   uint64_t data_begin = 0;
   int fd = -1;  // -1 before open() and after commit()
 };
@@ -166,25 +197,28 @@ Status SafetensorsWriter::State::open(const std::string& header) {
   return write_at(fd, name, std::as_bytes(std::span(header)), 0);
 }
 
-Result<Slot*> SafetensorsWriter::State::find(std::string_view tensor, ElementType type) {
-  for (Slot& slot : slots) {
-    if (slot.spec.name != tensor) continue;
-    if (slot.spec.type == type) return &slot;
-    return invalid_argument("{}: tensor \"{}\": given {} values, want {}", name, tensor,
-                            type_name(type), type_name(slot.spec.type));
+// type: nothing for bytes of any.
+Result<Slot*> SafetensorsWriter::State::find(std::string_view tensor,
+                                             std::optional<ElementType> type) {
+  const auto place = by_name.find(tensor);
+  if (place == by_name.end()) {
+    return invalid_argument("{}: no tensor \"{}\" was declared", name, tensor);
   }
-  return invalid_argument("{}: no tensor \"{}\" was declared", name, tensor);
+  Slot& slot = slots[place->second];
+  if (!type || slot.spec.type == *type) return &slot;
+  return invalid_argument("{}: tensor \"{}\": given {} values, want {}", name, tensor,
+                          type_name(*type), type_name(slot.spec.type));
 }
 
 Status SafetensorsWriter::State::append(std::string_view tensor,
-                                        ElementType type,
+                                        std::optional<ElementType> type,
                                         std::span<const std::byte> bytes) {
   if (fd < 0) return invalid_argument("{}: already committed", name);
   DSA_ASSIGN_OR_RETURN(Slot* const slot, find(tensor, type));
   if (bytes.size() > slot->bytes - slot->written) {
+    const uint64_t element = element_bytes(slot->spec.type);
     return invalid_argument("{}: tensor \"{}\": {} more values, want at most {}", name, tensor,
-                            bytes.size() / kElementBytes,
-                            (slot->bytes - slot->written) / kElementBytes);
+                            bytes.size() / element, (slot->bytes - slot->written) / element);
   }
   DSA_RETURN_IF_ERROR(write_at(fd, name, bytes, data_begin + slot->begin + slot->written));
   slot->written += bytes.size();
@@ -196,7 +230,8 @@ Status SafetensorsWriter::State::commit() {
   for (const Slot& slot : slots) {
     if (slot.written == slot.bytes) continue;
     return invalid_argument("{}: tensor \"{}\": {} values, want {}", name, slot.spec.name,
-                            slot.written / kElementBytes, slot.bytes / kElementBytes);
+                            slot.written / element_bytes(slot.spec.type),
+                            slot.bytes / element_bytes(slot.spec.type));
   }
   if (::fsync(fd) != 0) return io_error(name, "write");  // else a crash could leave it empty
   if (::rename(temporary.c_str(), target.c_str()) != 0) return io_error(name, "replace");
@@ -227,6 +262,10 @@ Status SafetensorsWriter::append(std::string_view name, std::span<const float> v
 
 Status SafetensorsWriter::append(std::string_view name, std::span<const int32_t> values) {
   return state_->append(name, ElementType::kI32, std::as_bytes(values));
+}
+
+Status SafetensorsWriter::append_bytes(std::string_view name, std::span<const std::byte> bytes) {
+  return state_->append(name, std::nullopt, bytes);
 }
 
 Status SafetensorsWriter::commit() {

@@ -14,6 +14,7 @@ namespace dsa::kernels {
   extern const IndexerKernels kIndexerKernels;     \
   extern const AttentionKernels kAttentionKernels; \
   extern const PeakKernels kPeakKernels;           \
+  extern const TrainKernels kTrainKernels;         \
   }
 DSA_DECLARE_TIER(scalar)
 DSA_DECLARE_TIER(avx2)
@@ -27,19 +28,22 @@ constexpr KernelTable kScalar = {"scalar",
                                  &scalar::kMatmulKernels,
                                  &scalar::kIndexerKernels,
                                  &scalar::kAttentionKernels,
-                                 &scalar::kPeakKernels};
+                                 &scalar::kPeakKernels,
+                                 &scalar::kTrainKernels};
 constexpr KernelTable kAvx2 = {"avx2",
                                &avx2::kVectorKernels,
                                &avx2::kMatmulKernels,
                                &avx2::kIndexerKernels,
                                &avx2::kAttentionKernels,
-                               &avx2::kPeakKernels};
+                               &avx2::kPeakKernels,
+                               &avx2::kTrainKernels};
 constexpr KernelTable kAvx512 = {"avx512",
                                  &avx512::kVectorKernels,
                                  &avx512::kMatmulKernels,
                                  &avx512::kIndexerKernels,
                                  &avx512::kAttentionKernels,
-                                 &avx512::kPeakKernels};
+                                 &avx512::kPeakKernels,
+                                 &avx512::kTrainKernels};
 
 // clang 14 has no name for f16c: CPUID leaf 1, ECX bit 29.
 bool has_f16c() noexcept {

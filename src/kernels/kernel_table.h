@@ -7,6 +7,7 @@
 #include "kernels/indexer_kernels.h"
 #include "kernels/matmul_kernels.h"
 #include "kernels/peak_kernels.h"
+#include "kernels/train_kernels.h"
 #include "kernels/vector_kernels.h"
 
 namespace dsa::kernels {
@@ -18,6 +19,7 @@ struct KernelTable {
   const IndexerKernels* indexer;
   const AttentionKernels* attention;
   const PeakKernels* peak;
+  const TrainKernels* train;
 };
 
 // scalar   any x86-64

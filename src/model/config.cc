@@ -50,10 +50,14 @@ struct Family {
   const char* model_type;
   const char* architecture;
   bool indexer_rope_interleave;  // when the file does not say
+  bool has_indexer;
+  bool softmax_scores;  // when the file does not say
 };
 
-constexpr Family kFamilies[] = {{"deepseek_v32", "DeepseekV32ForCausalLM", false},
-                                {"glm_moe_dsa", "GlmMoeDsaForCausalLM", true}};
+constexpr Family kFamilies[] = {{"deepseek_v32", "DeepseekV32ForCausalLM", false, true, false},
+                                {"glm_moe_dsa", "GlmMoeDsaForCausalLM", true, true, false},
+                                {"deepseek_v3", "DeepseekV3ForCausalLM", false, false, false},
+                                {"deepseek_v2", "DeepseekV2ForCausalLM", false, false, true}};
 
 RopeLayout layout(bool interleave) {
   return interleave ? RopeLayout::kInterleaved : RopeLayout::kHalfSplit;
@@ -72,9 +76,10 @@ void read_sizes(ConfigFields& fields, ModelConfig& config) {
   fields.expect("mlp_bias", false);
 }
 
-void read_attention(ConfigFields& fields, ModelConfig& config) {
+void read_attention(ConfigFields& fields, const Family& family, ModelConfig& config) {
   config.n_heads = fields.integer("num_attention_heads", 1, kMaxHeads);
-  config.q_lora_rank = fields.integer("q_lora_rank", 1, kMaxWidth);
+  config.q_lora_rank = family.has_indexer ? fields.integer("q_lora_rank", 1, kMaxWidth)
+                                          : fields.integer_or("q_lora_rank", 0, 1, kMaxWidth);
   config.kv_lora_rank = fields.integer("kv_lora_rank", 1, kMaxWidth);
   config.qk_nope_head_dim = fields.integer("qk_nope_head_dim", 1, kMaxHeadDim);
   config.qk_rope_head_dim = fields.integer("qk_rope_head_dim", 2, kMaxHeadDim);
@@ -223,20 +228,48 @@ void check_experts(ConfigFields& fields, const MoeConfig& moe) {
   }
 }
 
-void read_experts(ConfigFields& fields, MoeConfig& moe) {
+// Sigmoid scores come with a bias for the choice, softmax scores without.
+void read_scoring(ConfigFields& fields, const Family& family, MoeConfig& moe) {
+  const std::string scores =
+      fields.text_or("scoring_func", family.softmax_scores ? "softmax" : "sigmoid");
+  moe.softmax_scores = scores == "softmax";
+  moe.choice_bias = !moe.softmax_scores;
+  if (!moe.softmax_scores) {
+    if (scores != "sigmoid") {
+      fields.refuse_as_unsupported("scoring_func", "\"sigmoid\" or \"softmax\"");
+    }
+    fields.expect("topk_method", "noaux_tc");
+    return;
+  }
+  const std::string method = fields.text_or("topk_method", "greedy");
+  if (method == "greedy") {
+    moe.n_groups = moe.top_k_groups = 1;
+  } else if (method != "group_limited_greedy") {
+    fields.refuse_as_unsupported("topk_method",
+                                 "\"greedy\" or \"group_limited_greedy\" with softmax scores");
+  }
+  // DeepSeek-V2's code leaves the factor out where weights are normalised.
+  if (family.softmax_scores && moe.normalise_weights && moe.routed_scaling != 1) {
+    fields.refuse_as_unsupported("routed_scaling_factor", "1 with norm_topk_prob");
+  }
+}
+
+void read_experts(ConfigFields& fields, const Family& family, MoeConfig& moe) {
   moe.n_experts = fields.integer("n_routed_experts", 1, kMaxExperts);
   moe.n_shared_experts = fields.integer_or("n_shared_experts", 0, 0, 64);
   moe.n_experts_per_token = fields.integer("num_experts_per_tok", 1, kMaxExperts);
   moe.intermediate_size = fields.integer("moe_intermediate_size", 1, kMaxWidth);
-  moe.n_groups = fields.integer("n_group", 1, kMaxExperts);
-  moe.top_k_groups = fields.integer("topk_group", 1, kMaxExperts);
+  const bool grouped = fields.text_or("topk_method", "noaux_tc") != "greedy";
+  moe.n_groups = grouped ? fields.integer("n_group", 1, kMaxExperts)
+                         : fields.integer_or("n_group", 1, 1, kMaxExperts);
+  moe.top_k_groups = grouped ? fields.integer("topk_group", 1, kMaxExperts)
+                             : fields.integer_or("topk_group", 1, 1, kMaxExperts);
   moe.routed_scaling = fields.number("routed_scaling_factor", kTiny, 1e6);
   moe.normalise_weights = fields.boolean_or("norm_topk_prob", true);
   moe.first_dense_layers = fields.integer("first_k_dense_replace", 0, kMaxLayers);
   moe.layer_freq = fields.integer_or("moe_layer_freq", 1, 1, kMaxLayers);
-  fields.expect("scoring_func", "sigmoid");
-  fields.expect("topk_method", "noaux_tc");
   fields.expect("moe_router_dtype", "float32");
+  read_scoring(fields, family, moe);
   check_experts(fields, moe);
 }
 
@@ -277,10 +310,16 @@ void read_quantization(ConfigFields& fields, const std::string& name, ModelConfi
 }
 
 // nullptr (and a failure) for a model this library does not run.
-const Family* read_family(ConfigFields& fields, ModelConfig& config) {
+const Family* read_family(ConfigFields& fields, bool needs_indexer, ModelConfig& config) {
   config.model_type = fields.text_or("model_type", "");
   for (const Family& family : kFamilies) {
     if (config.model_type != family.model_type) continue;
+    if (needs_indexer && !family.has_indexer) {
+      fields.refuse_as_unsupported("model_type",
+                                   "a model with an indexer; `dsa train` gives this one an "
+                                   "indexer in its stage \"warmup\"");
+      return nullptr;
+    }
     fields.expect("architectures", json::array({family.architecture}));
     return &family;
   }
@@ -305,22 +344,36 @@ double ModelConfig::softmax_scale() const {
   return scale * mscale * mscale;
 }
 
-Result<ModelConfig> parse_model_config(const std::string& text, const std::string& name) {
+namespace {
+
+Result<ModelConfig> parse_config(const std::string& text,
+                                 const std::string& name,
+                                 bool needs_indexer) {
   DSA_ASSIGN_OR_RETURN(const json root, parse_json_object(text, name));
   ModelConfig config;
   ConfigFields fields(root, name + ": ");
-  const Family* const family = read_family(fields, config);
+  const Family* const family = read_family(fields, needs_indexer, config);
   if (family == nullptr) return fields.finish({});
   read_sizes(fields, config);
-  read_attention(fields, config);
+  read_attention(fields, *family, config);
   read_rope(fields, name, config.rope);
-  read_indexer(fields, *family, config);
-  read_experts(fields, config.moe);
+  if (family->has_indexer) read_indexer(fields, *family, config);
+  read_experts(fields, *family, config.moe);
   check_layer_types(fields, config);
   read_tokens(fields, config);
   read_quantization(fields, name, config);
   DSA_RETURN_IF_ERROR(fields.finish(kIgnored));
   return config;
+}
+
+}  // namespace
+
+Result<ModelConfig> parse_model_config(const std::string& text, const std::string& name) {
+  return parse_config(text, name, true);
+}
+
+Result<ModelConfig> parse_mla_config(const std::string& text, const std::string& name) {
+  return parse_config(text, name, false);
 }
 
 }  // namespace dsa

@@ -55,6 +55,7 @@ ForwardPass::ForwardPass(const ModelConfig& config,
   router_.n_chosen_groups = as_size(moe.top_k_groups);
   router_.normalise = moe.normalise_weights;
   router_.scaling = static_cast<float>(moe.routed_scaling);
+  router_.softmax = moe.softmax_scores;
 }
 
 Result<std::unique_ptr<ForwardPass>> ForwardPass::create(const ModelConfig& config,
@@ -121,7 +122,7 @@ void ForwardPass::feed_forward(const LayerWeights& layer) {
   }
   if (!layer.is_moe) return;
   MoeWeights moe = {layer.router, router_, layer.experts};
-  moe.config.bias = layer.router_bias.data();
+  moe.config.bias = layer.router_bias.empty() ? nullptr : layer.router_bias.data();
   mixture_of_experts(context_, moe, x, n_rows, moe_scratch_, hidden_, hidden);
 }
 

@@ -116,7 +116,9 @@ class Loader {
   void load_moe(const std::string& prefix, LayerWeights* layer) {
     const MoeConfig& moe = config_.moe;
     layer->router = plain_matrix(prefix + "gate.weight", moe.n_experts, config_.hidden_size);
-    layer->router_bias = vector(prefix + "gate.e_score_correction_bias", moe.n_experts);
+    if (moe.choice_bias) {
+      layer->router_bias = vector(prefix + "gate.e_score_correction_bias", moe.n_experts);
+    }
     for (int64_t e = 0; e < moe.n_experts && !stopped(); ++e) {
       layer->experts.push_back(
           load_mlp(fmt::format("{}experts.{}.", prefix, e), moe.intermediate_size));

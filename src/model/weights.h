@@ -40,7 +40,7 @@ struct LayerWeights {
   bool is_moe = false;
   MlpWeights mlp;  // the dense MLP, or the shared experts (gate.data null: there are none)
   Weight router;
-  std::vector<float> router_bias;
+  std::vector<float> router_bias;  // empty: the router has none
   std::vector<MlpWeights> experts;
 };
 

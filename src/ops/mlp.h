@@ -1,7 +1,8 @@
 // Feed-forward parts: the gated MLP and the mixture of experts.
 //
 //   mlp(x)     = W_down (silu(W_gate x) * W_up x)
-//   router     p = sigmoid(W x);  c = p + bias;  the best groups by the sum of their two best c;
+//   router     p = sigmoid(W x) or softmax(W x);  c = p + bias;  the best groups by the sum of
+//   their two best c;
 //              the best experts of those by c;  weight = p, divided by their sum, times scaling
 #pragma once
 
@@ -47,6 +48,7 @@ struct RouterConfig {
   size_t n_groups = 1;
   size_t n_chosen_groups = 1;
   bool normalise = true;
+  bool softmax = false;
   float scaling = 1;
   const float* bias = nullptr;  // [n_experts] added for the choice only; null: none, and a group
                                 // counts by its best expert instead of its two best

@@ -58,11 +58,30 @@ void keep_best_groups(const RouterConfig& config, std::vector<float>* choice) {
 
 }  // namespace
 
+namespace {
+
+void sigmoid_scores(const float* logits, std::vector<float>* scores) {
+  for (size_t e = 0; e < scores->size(); ++e)
+    (*scores)[e] = 1.0F / (1.0F + std::exp(-logits[e]));
+}
+
+// NaN where a logit is NaN.
+void softmax_scores(const float* logits, std::vector<float>* scores) {
+  const float greatest = *std::max_element(logits, logits + scores->size());
+  float sum = 0;
+  for (size_t e = 0; e < scores->size(); ++e)
+    sum += (*scores)[e] = std::exp(logits[e] - greatest);
+  for (float& score : *scores)
+    score /= sum;
+}
+
+}  // namespace
+
 void route(const RouterConfig& config, const float* logits, int32_t* experts, float* weights) {
   std::vector<float> probability(config.n_experts);
   std::vector<float> choice(config.n_experts);
+  (config.softmax ? softmax_scores : sigmoid_scores)(logits, &probability);
   for (size_t e = 0; e < config.n_experts; ++e) {
-    probability[e] = 1.0F / (1.0F + std::exp(-logits[e]));
     const float biased = probability[e] + (config.bias == nullptr ? 0.0F : config.bias[e]);
     choice[e] = std::isnan(biased) ? kLowest : biased;
   }

@@ -29,6 +29,19 @@ constexpr ByteTable make_byte_table() {
 
 constexpr ByteTable kByteOfCodePoint = make_byte_table();
 
+// The other way round.
+constexpr std::array<uint16_t, 256> make_code_point_table() {
+  std::array<uint16_t, 256> table{};
+  for (std::size_t code = 0; code < kCodePoints; ++code) {
+    if (kByteOfCodePoint[code] >= 0) {
+      table[static_cast<std::size_t>(kByteOfCodePoint[code])] = static_cast<uint16_t>(code);
+    }
+  }
+  return table;
+}
+
+constexpr std::array<uint16_t, 256> kCodePointOfByte = make_code_point_table();
+
 }  // namespace
 
 std::optional<std::string> bytes_of_spelling(std::string_view spelling) {
@@ -44,6 +57,20 @@ std::optional<std::string> bytes_of_spelling(std::string_view spelling) {
     bytes.push_back(static_cast<char>(kByteOfCodePoint[code]));
   }
   return bytes;
+}
+
+std::string spelling_of_bytes(std::string_view bytes) {
+  std::string spelling;
+  for (const char byte : bytes) {
+    const uint16_t code = kCodePointOfByte[static_cast<uint8_t>(byte)];
+    if (code < 0x80) {
+      spelling.push_back(static_cast<char>(code));
+    } else {
+      spelling.push_back(static_cast<char>(0xC0 | code >> 6));
+      spelling.push_back(static_cast<char>(0x80 | (code & 0x3F)));
+    }
+  }
+  return spelling;
 }
 
 }  // namespace dsa

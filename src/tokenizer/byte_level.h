@@ -13,4 +13,7 @@ namespace dsa {
 // The bytes that `spelling` (UTF-8) stands for; nothing when a character is not of the alphabet.
 std::optional<std::string> bytes_of_spelling(std::string_view spelling);
 
+// How files spell `bytes`, in UTF-8.
+std::string spelling_of_bytes(std::string_view bytes);
+
 }  // namespace dsa

@@ -42,6 +42,16 @@ class NaiveModel {
 
   const std::vector<std::vector<int32_t>>& selection() const { return selection_; }
 
+  // Of the last token, by layer: the indexer's scores of all earlier tokens (empty where it does
+  // not run), and the mean over heads of the attention to the selected ones.
+  const std::vector<Vector>& index_scores() const { return index_scores_; }
+  const std::vector<Vector>& mean_attention() const { return mean_attention_; }
+
+  // The next step attends to these positions instead, by layer; empty: to what the indexer selects.
+  void force_selection(std::vector<std::vector<int32_t>> selection) {
+    forced_ = std::move(selection);
+  }
+
  private:
   struct LayerCache {
     std::vector<Vector> latents;
@@ -151,6 +161,10 @@ class NaiveModel {
         scores[t] += gates[static_cast<size_t>(h)] * std::max(dot(head, cache->index_keys[t]), 0.0);
       }
     }
+    last_scores_ = scores;
+    const double factor = 1 / std::sqrt(static_cast<double>(indexer.n_heads * indexer.head_dim));
+    for (double& score : last_scores_)
+      score *= factor;
     std::vector<int32_t> order(scores.size());
     std::iota(order.begin(), order.end(), 0);
     std::sort(order.begin(), order.end(), [&scores](int32_t a, int32_t b) {
@@ -172,15 +186,23 @@ class NaiveModel {
     rotate(&rope, 0, c_.rope_layout);
     cache.latents.push_back(rms(slice(kv, 0, c_.kv_lora_rank), prefix + "kv_a_layernorm.weight"));
     cache.ropes.push_back(rope);
+    last_scores_.clear();
     if (c_.indexer.layers[index] == IndexerKind::kFull) {
       shared_selection_ = select(&cache, prefix + "indexer.", x, q_latent);
     }
-    if (position_ == 0) selection_.resize(layers_.size());
+    if (!forced_.empty()) shared_selection_ = forced_[index];
+    if (position_ == 0) {
+      selection_.resize(layers_.size());
+      index_scores_.resize(layers_.size());
+      mean_attention_.resize(layers_.size());
+    }
     selection_[index] = shared_selection_;
+    index_scores_[index] = last_scores_;
+    mean_attention_[index].assign(shared_selection_.size(), 0.0);
     const Vector q = times(prefix + "q_b_proj.weight", q_latent);
     Vector heads;
     for (int64_t h = 0; h < c_.n_heads; ++h) {
-      const Vector out = attend_head(cache, prefix, q, h);
+      const Vector out = attend_head(cache, prefix, q, h, &mean_attention_[index]);
       heads.insert(heads.end(), out.begin(), out.end());
     }
     return times(prefix + "o_proj.weight", heads);
@@ -189,7 +211,8 @@ class NaiveModel {
   Vector attend_head(const LayerCache& cache,
                      const std::string& prefix,
                      const Vector& q,
-                     int64_t head) const {
+                     int64_t head,
+                     Vector* mean) const {
     const int64_t d_q = c_.qk_nope_head_dim + c_.qk_rope_head_dim;
     Vector query = slice(q, head * d_q, d_q);
     rotate(&query, c_.qk_nope_head_dim, c_.rope_layout);
@@ -211,6 +234,7 @@ class NaiveModel {
       sum += logit = std::exp(logit - max);
     Vector out(static_cast<size_t>(c_.v_head_dim));
     for (size_t j = 0; j < values.size(); ++j) {
+      (*mean)[j] += logits[j] / sum / static_cast<double>(c_.n_heads);
       for (size_t d = 0; d < out.size(); ++d)
         out[d] += logits[j] / sum * values[j][d];
     }
@@ -240,17 +264,23 @@ class NaiveModel {
     if (!c_.is_moe_layer(static_cast<int64_t>(index))) return mlp(prefix, x);
     const MoeConfig& moe = c_.moe;
     Vector probability = times(prefix + "gate.weight", x);
+    double total = 0;
+    for (double& p : probability) {
+      p = moe.softmax_scores ? std::exp(p) : 1 / (1 + std::exp(-p));
+      total += p;
+    }
     for (double& p : probability)
-      p = 1 / (1 + std::exp(-p));
+      p /= moe.softmax_scores ? total : 1.0;
     Vector choice = probability;
-    add(&choice, get(prefix + "gate.e_score_correction_bias").values);
+    if (moe.choice_bias) add(&choice, get(prefix + "gate.e_score_correction_bias").values);
     const auto per_group = static_cast<size_t>(moe.n_experts / moe.n_groups);
     std::vector<std::pair<double, size_t>> groups;
     for (size_t g = 0; g < static_cast<size_t>(moe.n_groups); ++g) {
       Vector members =
           slice(choice, static_cast<int64_t>(g * per_group), static_cast<int64_t>(per_group));
       std::sort(members.rbegin(), members.rend());
-      groups.emplace_back(members[0] + (members.size() > 1 ? members[1] : 0.0), g);
+      const bool two = moe.choice_bias && members.size() > 1;
+      groups.emplace_back(members[0] + (two ? members[1] : 0.0), g);
     }
     std::sort(groups.rbegin(), groups.rend());
     for (size_t i = static_cast<size_t>(moe.top_k_groups); i < groups.size(); ++i) {
@@ -282,7 +312,11 @@ class NaiveModel {
   const Tensors& tensors_;
   std::vector<LayerCache> layers_;
   std::vector<int32_t> shared_selection_;
+  Vector last_scores_;
   std::vector<std::vector<int32_t>> selection_;
+  std::vector<std::vector<int32_t>> forced_;
+  std::vector<Vector> index_scores_;
+  std::vector<Vector> mean_attention_;
   int64_t position_ = 0;
 };
 

@@ -297,7 +297,7 @@ TEST(ModelConfig, RefusesWhatItDoesNotRun) {
                   {"hidden_act", "gelu"},
                   {"attention_bias", true},
                   {"mlp_bias", true},
-                  {"scoring_func", "softmax"},
+                  {"scoring_func", "tanh"},
                   {"topk_method", "greedy"},
                   {"moe_router_dtype", "bfloat16"},
                   {"qk_head_dim", 128},
@@ -414,6 +414,90 @@ TEST(ModelConfig, ReadsTheConformanceModel) {
   ASSERT_TRUE(config.ok()) << config.status().message();
   EXPECT_TRUE(config->yarn_active());
   EXPECT_EQ(config->moe.n_groups, 4);
+}
+
+json deepseek_v3() {
+  json config = deepseek();
+  config["model_type"] = "deepseek_v3";
+  config["architectures"] = {"DeepseekV3ForCausalLM"};
+  for (const char* field : {"index_n_heads", "index_head_dim", "index_topk"})
+    config.erase(field);
+  return config;
+}
+
+json deepseek_v2_lite() {
+  json config = without(deepseek_v3(), "quantization_config");
+  config["model_type"] = "deepseek_v2";
+  config["architectures"] = {"DeepseekV2ForCausalLM"};
+  config["q_lora_rank"] = nullptr;
+  config["scoring_func"] = "softmax";
+  config["topk_method"] = "greedy";
+  config["norm_topk_prob"] = false;
+  return config;
+}
+
+TEST(MlaConfig, ReadsModelsWithoutAnIndexer) {
+  const auto v3 = parse_mla_config(deepseek_v3().dump(), "c");
+  ASSERT_TRUE(v3.ok()) << v3.status().message();
+  EXPECT_EQ(v3->indexer.n_heads, 0);
+  EXPECT_EQ(v3->q_lora_rank, 1536);
+  EXPECT_TRUE(v3->moe.choice_bias);
+  const auto lite = parse_mla_config(deepseek_v2_lite().dump(), "c");
+  ASSERT_TRUE(lite.ok()) << lite.status().message();
+  EXPECT_EQ(lite->q_lora_rank, 0);
+  EXPECT_TRUE(lite->moe.softmax_scores);
+  EXPECT_FALSE(lite->moe.choice_bias);
+  EXPECT_EQ(lite->moe.n_groups, 1);
+  const auto grouped =
+      parse_mla_config(with(deepseek_v2_lite(), "topk_method", "group_limited_greedy").dump(), "c");
+  ASSERT_TRUE(grouped.ok()) << grouped.status().message();
+  EXPECT_EQ(grouped->moe.n_groups, 8);
+}
+
+TEST(MlaConfig, ReadsModelsWithAnIndexerAsEver) {
+  const auto parsed = parse_mla_config(deepseek().dump(), "c");
+  ASSERT_TRUE(parsed.ok());
+  EXPECT_EQ(parsed->indexer.n_heads, 64);
+}
+
+TEST(MlaConfig, SaysWhatGivesAModelAnIndexer) {
+  const auto parsed = parse(deepseek_v3());
+  EXPECT_EQ(parsed.status().code(), StatusCode::kUnsupported);
+  EXPECT_THAT(parsed.status().message(), AllOf(HasSubstr("deepseek_v3"), HasSubstr("warmup")));
+}
+
+TEST(MlaConfig, RefusesRoutingThatIsNotDone) {
+  const auto message = [](const json& config) {
+    return parse_mla_config(config.dump(), "c").status().message();
+  };
+  EXPECT_THAT(message(with(deepseek_v3(), "scoring_func", "tanh")), HasSubstr("scoring_func"));
+  EXPECT_THAT(message(with(deepseek_v2_lite(), "topk_method", "noaux_tc")),
+              HasSubstr("topk_method"));
+  EXPECT_THAT(message(with(deepseek_v2_lite(), "norm_topk_prob", true)),
+              HasSubstr("routed_scaling_factor"));
+}
+
+// The parts a configuration is compared by: what its own text says.
+std::string again(const ModelConfig& config) {
+  const auto parsed = parse_model_config(model_config_json(config, "bfloat16"), "again");
+  EXPECT_TRUE(parsed.ok()) << parsed.status().message();
+  return parsed.ok() ? model_config_json(*parsed, "bfloat16") : "";
+}
+
+TEST(ModelConfigJson, IsReadBackAsItWas) {
+  for (const json& file : {deepseek(), glm()}) {
+    const ModelConfig config = must_parse(file);
+    const std::string text = model_config_json(config, "bfloat16");
+    EXPECT_EQ(again(config), text);
+    const ModelConfig read = must_parse(json::parse(text));
+    EXPECT_EQ(read.softmax_scale(), config.softmax_scale());
+    EXPECT_EQ(kinds_text(read), kinds_text(config));
+    EXPECT_EQ(read.moe.routed_scaling, config.moe.routed_scaling);
+    EXPECT_EQ(read.fp8_weights, config.fp8_weights);
+    EXPECT_EQ(read.eos_token_ids, config.eos_token_ids);
+    EXPECT_EQ(read.rope_layout, config.rope_layout);
+    EXPECT_EQ(read.indexer.rope_layout, config.indexer.rope_layout);
+  }
 }
 
 }  // namespace

@@ -41,6 +41,25 @@ TEST(Route, ChoosesTheBestAndNormalisesTheirWeights) {
   EXPECT_FLOAT_EQ(routed.weights[1], 2.5F * sigmoid(1) / sum);
 }
 
+TEST(Route, WeighsBySoftmaxOverAllExperts) {
+  RouterConfig c = config(3, 2);
+  c.softmax = true;
+  c.normalise = false;
+  c.scaling = 2.0F;
+  const Routed routed = route(c, {1.0F, -2.0F, 100.0F});
+  EXPECT_THAT(routed.experts, testing::ElementsAre(0, 2));
+  EXPECT_FLOAT_EQ(routed.weights[0], 2.0F * std::exp(-99.0F));
+  EXPECT_FLOAT_EQ(routed.weights[1], 2.0F);
+}
+
+TEST(Route, CountsAGroupByItsBestWhereThereIsNoBias) {
+  RouterConfig c = config(4, 1);
+  c.softmax = true;
+  c.n_groups = 2;
+  c.n_chosen_groups = 1;
+  EXPECT_THAT(route(c, {3.0F, -9.0F, 2.0F, 2.0F}).experts, testing::ElementsAre(0));
+}
+
 TEST(Route, UsesTheBiasForTheChoiceOnly) {
   const float bias[] = {0, 0, 10, 0};
   RouterConfig c = config(4, 1, bias);

@@ -1,0 +1,159 @@
+#include <filesystem>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "dsa/bpe_trainer.h"
+#include "dsa/convert.h"
+#include "dsa/tokenizer.h"
+
+#include "common/math.h"
+#include "common/status_macros.h"
+#include "convert/encode.h"
+#include "convert/shard_writer.h"
+#include "formats/cache_layout.h"
+#include "io/atomic_file.h"
+#include "io/atomic_folder.h"
+#include "model/random_source.h"
+#include "model/weights.h"
+
+namespace dsa {
+namespace {
+
+struct Wanted {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+
+// Has no tensors: writes down which ones a configuration asks for.
+class WishList : public TensorSource {
+ public:
+  std::string source_name() const override { return "list of tensors"; }
+  using TensorSource::require;
+  Result<const StoredTensor*> require(std::string_view name,
+                                      std::span<const int64_t> shape,
+                                      std::initializer_list<DType>) const override {
+    wanted_.push_back({std::string(name), {shape.begin(), shape.end()}});
+    return error(StatusCode::kNotFound, "listed");
+  }
+  const std::vector<Wanted>& wanted() const { return wanted_; }
+
+ private:
+  mutable std::vector<Wanted> wanted_;
+};
+
+ElementType element_type(DType type) {
+  if (type == DType::kE4M3) return ElementType::kE4M3;
+  return type == DType::kBF16 ? ElementType::kBF16 : ElementType::kF32;
+}
+
+PlannedTensor planned(const Wanted& wanted, WeightType type) {
+  PlannedTensor tensor;
+  const DType stored = stored_type(type, wanted.name, wanted.shape.size(), DType::kF32);
+  tensor.spec = {wanted.name, element_type(stored), wanted.shape};
+  if (stored == DType::kE4M3) {
+    tensor.scale_rows = ceil_div<int64_t>(wanted.shape[0], kWeightBlock);
+    tensor.scale_cols = ceil_div<int64_t>(wanted.shape[1], kWeightBlock);
+  }
+  return tensor;
+}
+
+// Drawn as f32 and rounded, so that a type changes a weight by its rounding alone.
+Status write_tensor(const PlannedTensor& tensor, uint64_t seed, SafetensorsWriter* writer) {
+  const RandomSource random(DType::kF32, seed);
+  const TensorSpec& spec = tensor.spec;
+  DSA_ASSIGN_OR_RETURN(const StoredTensor* const drawn,
+                       random.require(spec.name, spec.shape, {DType::kF32}));
+  std::vector<float> values = decode_values(DType::kF32, drawn->data);
+  const bool matrix = spec.shape.size() == 2;
+  const DType stored = spec.type == ElementType::kE4M3   ? DType::kE4M3
+                       : spec.type == ElementType::kBF16 ? DType::kBF16
+                                                         : DType::kF32;
+  const Encoded encoded =
+      encode_values(stored, matrix ? static_cast<size_t>(spec.shape[0]) : 1,
+                    matrix ? static_cast<size_t>(spec.shape[1]) : values.size(), values);
+  if (tensor.scale_rows > 0) {
+    DSA_RETURN_IF_ERROR(writer->append(spec.name + "_scale_inv", std::span(encoded.scales)));
+  }
+  return writer->append_bytes(spec.name, encoded.bytes);
+}
+
+Status write_weights(const ModelConfig& config,
+                     const AtomicFolder& out,
+                     const RandomCheckpointOptions& options,
+                     const std::function<bool(int64_t, int64_t)>& progress) {
+  ModelConfig plain = config;
+  plain.fp8_weights = false;  // scales are planned with their matrices
+  const WishList list;
+  load_weights(plain, list, SIZE_MAX);
+  std::vector<PlannedTensor> tensors;
+  int64_t total = 0;
+  for (const Wanted& wanted : list.wanted()) {
+    tensors.push_back(planned(wanted, options.type));
+    total += tensors.back().n_bytes();
+  }
+  const auto shards = plan_shards(std::move(tensors), options.shard_bytes);
+  int64_t done = 0;
+  for (size_t i = 0; i < shards.size(); ++i) {
+    DSA_ASSIGN_OR_RETURN(SafetensorsWriter writer,
+                         open_shard(out.file(shard_name(i, shards.size())), shards[i]));
+    for (const PlannedTensor& tensor : shards[i]) {
+      DSA_RETURN_IF_ERROR(write_tensor(tensor, options.seed, &writer));
+      done += tensor.n_bytes();
+      if (progress && !progress(done, total)) {
+        return error(StatusCode::kResourceExhausted, "not written: stopped");
+      }
+    }
+    DSA_RETURN_IF_ERROR(writer.commit());
+  }
+  if (shards.size() == 1) return {};
+  return write_file(out.file("model.safetensors.index.json"), shard_index(shards));
+}
+
+Status write_byte_tokenizer(const AtomicFolder& out) {
+  DSA_ASSIGN_OR_RETURN(const BpeTrainer trainer, BpeTrainer::create({.vocab_size = 264}));
+  DSA_RETURN_IF_ERROR(write_file(out.file("tokenizer.json"), trainer.train()));
+  return write_file(out.file("tokenizer_config.json"), "{\"add_bos_token\": true}\n");
+}
+
+Status copy_tokenizer(const std::string& dir, const AtomicFolder& out) {
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}) {
+    const std::string from = dir + "/" + name;
+    std::error_code failed;
+    if (!std::filesystem::exists(from, failed)) continue;
+    std::filesystem::copy_file(from, out.file(name), failed);
+    if (failed) {
+      return error(StatusCode::kIoError, "{}: cannot copy: {}", from, failed.message());
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Status write_random_checkpoint(const ModelConfig& config,
+                               const std::string& out,
+                               const RandomCheckpointOptions& options,
+                               const std::function<bool(int64_t, int64_t)>& progress) {
+  if (options.shard_bytes < 1) {
+    return invalid_argument("shard_bytes: {}, want at least 1", options.shard_bytes);
+  }
+  DSA_ASSIGN_OR_RETURN(AtomicFolder folder, AtomicFolder::create(out));
+  DSA_RETURN_IF_ERROR(options.tokenizer.empty() ? write_byte_tokenizer(folder)
+                                                : copy_tokenizer(options.tokenizer, folder));
+  DSA_ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::open(folder.folder()));
+  if (tokenizer.vocab_size() > config.vocab_size) {
+    return invalid_argument("vocab_size: {}, want at least the {} of the tokenizer",
+                            config.vocab_size, tokenizer.vocab_size());
+  }
+  DSA_RETURN_IF_ERROR(write_weights(config, folder, options, progress));
+  ModelConfig written = config;
+  written.fp8_weights = options.type == WeightType::kFp8;
+  written.n_nextn_layers = 0;
+  const char* dtype = options.type == WeightType::kF32 ? "float32" : "bfloat16";
+  DSA_RETURN_IF_ERROR(write_file(folder.file("config.json"), model_config_json(written, dtype)));
+  return folder.commit();
+}
+
+}  // namespace dsa

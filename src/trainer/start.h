@@ -1,0 +1,34 @@
+// What a run starts from: the model's configuration and tensors, its tokenizer, its data.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "dsa/model_config.h"
+#include "dsa/status.h"
+#include "dsa/tokenizer.h"
+#include "dsa/train.h"
+
+#include "data/sequences.h"
+#include "data/token_file.h"
+#include "io/tensor_source.h"
+#include "train/train_model.h"
+
+namespace dsa {
+
+struct RunStart {
+  TrainStage stage = TrainStage::kPretrain;
+  ModelConfig config;                    // of the checkpoints to write; they can be run
+  std::unique_ptr<TensorSource> source;  // null: random weights
+  bool new_indexers = false;
+  std::string tokenizer_dir;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<TokenFile> tokens;
+  DataSplit split;
+};
+
+// Opens and checks everything, and packs the text where the token file is missing.
+//   Errors  as dsa::train()
+Result<RunStart> prepare_run(const TrainConfig& config);
+
+}  // namespace dsa
