@@ -50,7 +50,8 @@ Json read_messages(Fields& fields) {
       fields.refuse(path, message, "an object");
       break;
     }
-    for (const auto& [key, value] : message.items()) {
+    for (const auto& field : message.items()) {
+      const std::string& key = field.key();
       const bool known = std::any_of(std::begin(kMessageFields), std::end(kMessageFields),
                                      [&](const char* name) { return key == name; });
       if (!known) fields.refuse(path + "." + key.substr(0, 100), "unknown field");
