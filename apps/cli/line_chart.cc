@@ -125,17 +125,25 @@ struct Label {
   const char* colour;
 };
 
-// At the ends of the lines, moved apart where they would cover each other.
+// At the ends of the lines, moved apart where they would cover each other, and up again where the
+// last ones would leave the chart.
 void draw_labels(std::vector<Label> labels, double top, std::string* out) {
+  constexpr double kLineHeight = 14;
   std::sort(labels.begin(), labels.end(), [](const Label& a, const Label& b) { return a.y < b.y; });
-  double last = top - 8;
-  for (const Label& label : labels) {
-    last = std::max(label.y, last + 14);
+  double next = top;
+  for (Label& label : labels) {
+    label.y = std::max(label.y, next);
+    next = label.y + kLineHeight;
+  }
+  double last = top + kPlotHeight;
+  for (auto label = labels.rbegin(); label != labels.rend(); ++label) {
+    label->y = std::min(label->y, last);
+    last = label->y - kLineHeight;
     *out += fmt::format(
         "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\" fill=\"{}\"/>"
         "<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>",
-        kWidth - kRight + 14, last, label.colour, kWidth - kRight + 22, last + 4,
-        escaped(label.text));
+        kWidth - kRight + 14, label->y, label->colour, kWidth - kRight + 22, label->y + 4,
+        escaped(label->text));
   }
 }
 

@@ -80,7 +80,7 @@ class TinyRuns {
                                         "batch.sequences_per_pass=2",
                                         "optimizer.steps=6",
                                         "optimizer.warmup_steps=1",
-                                        "threads=2",
+                                        "threads=1",
                                         "evaluate.sequences=2",
                                         "evaluate.every=3",
                                         "data.tokenizer=" + file("random")};

@@ -94,7 +94,8 @@ TEST_F(Train, LeavesFrozenWeightsAsTheyWere) {
 
 TEST_F(Train, GoesOnToTheBitAfterABreak) {
   for (const std::string stage : {"pretrain", "warmup", "sparse"}) {
-    std::vector<std::string> more = {"checkpoint.every=2", "optimizer.steps=7"};
+    std::vector<std::string> more = {"checkpoint.every=2", "optimizer.steps=7", "threads=2",
+                                     stage == "sparse" ? "precision.bf16=true" : "seed=3"};
     if (stage != "pretrain") more.push_back("init=" + runs_->file("random"));
     const TrainReport straight = must_train(runs_->config(stage, stage + "-straight", more));
     TrainReport broken;
