@@ -144,7 +144,8 @@ void Converter::add_error(const std::string& name,
   ++sum.error.n_tensors;
   sum.error.n_values += static_cast<int64_t>(before.size());
   for (size_t i = 0; i < before.size(); ++i) {
-    const double difference = std::fabs(double{after[i]} - double{before[i]});
+    const double difference =
+        std::fabs(static_cast<double>(after[i]) - static_cast<double>(before[i]));
     // A value that is not finite counts as an infinite error unless it stayed as it was.
     const bool same = after[i] == before[i] || (std::isnan(after[i]) && std::isnan(before[i]));
     const double d =
@@ -152,7 +153,8 @@ void Converter::add_error(const std::string& name,
              : (std::isfinite(difference) ? difference : std::numeric_limits<double>::infinity());
     sum.error.largest = std::max(sum.error.largest, d);
     sum.square_errors += d * d;
-    if (std::isfinite(before[i])) sum.squares += double{before[i]} * double{before[i]};
+    if (std::isfinite(before[i]))
+      sum.squares += static_cast<double>(before[i]) * static_cast<double>(before[i]);
   }
 }
 

@@ -51,7 +51,8 @@ double AdamW::gradient_norm(bool of_indexer) const {
     if (parameter.of_indexer != of_indexer) return;
     double sum = 0;
     for (size_t i = chunk.begin; i < chunk.end; ++i)
-      sum += double{parameter.gradient[i]} * double{parameter.gradient[i]};
+      sum +=
+          static_cast<double>(parameter.gradient[i]) * static_cast<double>(parameter.gradient[i]);
     sums[static_cast<size_t>(item)] = sum;
   });
   double total = 0;

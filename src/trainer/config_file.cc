@@ -15,6 +15,7 @@
 #include "common/status_macros.h"
 #include "io/mapped_file.h"
 #include "trainer/config_keys.h"
+#include "trainer/toml_text.h"
 
 namespace dsa {
 namespace {
@@ -114,12 +115,16 @@ class ConfigReader {
     }
     const std::string key = text.substr(0, equals);
     const std::string value = text.substr(equals + 1);
-    toml::parse_result parsed = toml::parse(key + " = " + value);
+    const auto parse = [&](const std::string& toml) {
+      const bool good = check_toml_characters(toml, text).ok();
+      return toml::parse(good ? std::string_view(toml) : "not TOML");
+    };
+    toml::parse_result parsed = parse(key + " = " + value);
     if (!parsed) {  // a plain word is a text
       std::string quoted;
       for (const char c : value)
         quoted += c == '"' || c == '\\' ? std::string{'\\', c} : std::string(1, c);
-      parsed = toml::parse(key + " = \"" + quoted + "\"");
+      parsed = parse(key + " = \"" + quoted + "\"");
     }
     if (!parsed) return corruption("--set {:.200}: want key=value", text);
     quiet_lines_ = true;
@@ -171,6 +176,7 @@ Result<TrainConfig> parse_train_config(const std::string& text,
   if (text.size() > kMaxBytes) {
     return corruption("{}: {} bytes, want at most {}", name, text.size(), kMaxBytes);
   }
+  DSA_RETURN_IF_ERROR(check_toml_characters(text, name));
   const toml::parse_result parsed = toml::parse(text);
   if (!parsed) return not_toml(name, parsed.error());
   TrainConfig config;

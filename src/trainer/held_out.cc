@@ -33,7 +33,8 @@ void add_selective(const std::vector<float>& values,
   for (size_t layer = 0; (layer + 1) * static_cast<size_t>(n) <= values.size(); ++layer) {
     for (const Document& document : documents) {
       for (int64_t t = document.begin + top_k; t < document.end; ++t)
-        mean->add(double{values[layer * static_cast<size_t>(n) + static_cast<size_t>(t)]});
+        mean->add(
+            static_cast<double>(values[layer * static_cast<size_t>(n) + static_cast<size_t>(t)]));
     }
   }
 }
@@ -67,7 +68,7 @@ Result<TrainEvaluation> HeldOut::measure(int64_t step, TrainModel* model) const 
   for (const BatchBuffer& sequence : sequences_) {
     DSA_ASSIGN_OR_RETURN(const EvalResult result, model->evaluate(sequence.batch(), options));
     for (const float value : result.token_loss)
-      loss.add(double{value});
+      loss.add(static_cast<double>(value));
     const int64_t top_k = model->options().top_k;
     add_selective(result.recall, sequence.documents(), sequence.n_tokens(), top_k, &recall);
     add_selective(result.mass, sequence.documents(), sequence.n_tokens(), top_k, &mass);

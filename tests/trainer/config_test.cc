@@ -72,6 +72,21 @@ TEST(TrainConfig, TellsTheLineOfTextThatIsNotToml) {
   expect_refused("seed = 1\nseed = 2\n", "c.toml:4");
 }
 
+TEST(TrainConfig, TakesLettersOutsideAsciiInTextsAndCommentsAlone) {
+  const auto config =
+      parse("# \u00e9\ninit = \"d\u00e9 \\\" \u00e9\"\n[data]\nseparator = '\u00e9'\n",
+            {"data.tokens=\u00e9"});
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config->init, "d\u00e9 \" \u00e9");
+  EXPECT_EQ(config->data.separator, "\u00e9");
+  EXPECT_EQ(config->data.tokens, "\u00e9");
+  expect_refused("\u00c8 = 1", "c.toml:3: not TOML: a character that is not ASCII");
+  expect_refused("seed = \u00e9", "not ASCII");
+  expect_refused("init = \"a\"\u00e9", "not ASCII");
+  expect_refused("init = \"\"\"\na\"\"\"", "c.toml:3: a text over several lines");
+  EXPECT_FALSE(parse("", {"\u00e9=1"}).ok());
+}
+
 TEST(TrainConfig, IsChangedByOverrides) {
   const auto config = parse("[optimizer]\nsteps = 5\n",
                             {"optimizer.steps=9", "output=a/b \"c\"", "data.text=[\"x\",\"y\"]",
