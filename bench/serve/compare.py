@@ -1,0 +1,129 @@
+"""Offers `dsa serve` growing load, with its caches and without; prints a table, writes JSON.
+
+See README.md. Started by `run`.
+"""
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+
+import load as loads
+
+CONFIGURATIONS = {
+    "memory and disk": [],  # a directory is added
+    "memory": [],
+    "no cache": ["--no-prefix-cache"],
+}
+
+
+def long_model(source: pathlib.Path, folder: pathlib.Path, positions: int) -> pathlib.Path:
+    """The checkpoint with more positions than it was trained for: its speed is what counts here."""
+    target = folder / "model"
+    shutil.copytree(source, target)
+    config = json.loads((target / "config.json").read_text())
+    config["max_position_embeddings"] = max(positions, config["max_position_embeddings"])
+    (target / "config.json").write_text(json.dumps(config))
+    return target
+
+
+class Server:
+    """`dsa serve` on a free port of this machine, until the end of the `with`."""
+
+    def __init__(self, program: str, model: pathlib.Path, arguments: list[str]) -> None:
+        command = [program, "serve", "-m", str(model), "--port", "0", "-q", *arguments]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.lines: list[str] = []
+        self.port = self.find_port()
+        threading.Thread(target=self.read_on, daemon=True).start()
+
+    def find_port(self) -> int:
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if '"event":"listening"' in line:
+                return int(json.loads(line)["url"].rsplit(":", 1)[1])
+        raise SystemExit("".join(self.lines) or "dsa serve ended without a word")
+
+    def read_on(self) -> None:
+        for line in self.process.stderr:
+            self.lines.append(line)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+
+def text_ids(program: str, model: pathlib.Path, text: pathlib.Path) -> list[int]:
+    done = subprocess.run([program, "tokenize", str(model), "-f", str(text), "--json"],
+                          check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)["ids"]
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench/serve/run", description=__doc__)
+    parser.add_argument("--program", default="build/release/bin/dsa")
+    parser.add_argument("--model", default="models/baby-v32")
+    parser.add_argument("--text", default="models/baby-v32/heldout.txt", help="for documents")
+    parser.add_argument("--visitors", default="4,8,16", help="per minute (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of each load")
+    parser.add_argument("--longest", type=int, default=8000, help="tokens of a document")
+    parser.add_argument("--cache-tokens", type=int, default=131072)
+    parser.add_argument("--max-step-ms", type=float, default=100)
+    parser.add_argument("--out", default="build/serve-bench/results.json")
+    return parser.parse_args()
+
+
+def table(rows: list[dict]) -> str:
+    lines = [
+        "| caches | visitors/min | requests | errors | first token, first question p50 / p95 | "
+        "later questions p50 / p95 | between tokens p50 / p95 / p99 | tokens/s | hits |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        first, later, gap = (row[name] for name in (
+            "first_question_ms", "later_question_ms", "between_tokens_ms"))
+        lines.append(
+            f"| {row['caches']} | {row['load']['visitors_per_minute']:g} | {row['requests']} | "
+            f"{row['errors']} | {first['p50']:.0f} / {first['p95']:.0f} ms | "
+            f"{later['p50']:.0f} / {later['p95']:.0f} ms | "
+            f"{gap['p50']:.1f} / {gap['p95']:.1f} / {gap['p99']:.1f} ms | "
+            f"{row['generated_tokens_per_s']:.1f} | {100 * row['hit_share']:.0f} % |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    options = parse_options()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        model = long_model(pathlib.Path(options.model), pathlib.Path(folder),
+                           2 * options.longest + 1024)
+        ids = text_ids(options.program, model, pathlib.Path(options.text))
+        common = ["--cache-tokens", str(options.cache_tokens),
+                  "--max-step-ms", f"{options.max_step_ms:g}"]
+        for name, arguments in CONFIGURATIONS.items():
+            disk = ["--disk-cache", f"{folder}/disk"] if "disk" in name else []
+            with Server(options.program, model, [*common, *arguments, *disk]) as server:
+                for i, visitors in enumerate(options.visitors.split(",")):
+                    load = loads.Load(float(visitors), options.minutes, longest=options.longest,
+                                      seed=i + 1)
+                    print(f"{name}, {visitors} visitors a minute", file=sys.stderr)
+                    answers, seconds = loads.run(("127.0.0.1", server.port, None), load, ids)
+                    rows.append({"caches": name, **loads.summary(load, answers, seconds)})
+    out = pathlib.Path(options.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")
+    print(table(rows))
+    for row in rows:
+        for message in row["messages"]:
+            print(f"{row['caches']}: {message}", file=sys.stderr)
+
+
+main()
