@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
+#include <charconv>
 #include <random>
 #include <string_view>
 #include <utility>
@@ -25,13 +27,32 @@ std::string_view host_name(std::string_view host) {
   return host.substr(0, host.find(':'));
 }
 
+// 127.0.0.1 and the rest of its network, as four numbers: 127.example.org is a name of anybody's.
+bool is_loopback(std::string_view name) {
+  int n_parts = 0;
+  while (true) {
+    const size_t dot = std::min(name.find('.'), name.size());
+    int part = -1;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + dot, part);
+    if (error != std::errc() || end != name.data() + dot || part < 0 || part > 255) return false;
+    if (n_parts++ == 0 && part != 127) return false;
+    if (dot == name.size()) return n_parts == 4;
+    name.remove_prefix(dot + 1);
+  }
+}
+
 bool is_local_name(std::string_view host) {
   const std::string_view name = host_name(host);
-  return name.empty() || name == "localhost" || name == "[::1]" || name.substr(0, 4) == "127.";
+  return name.empty() || name == "localhost" || name == "[::1]" || is_loopback(name);
 }
 
 bool is_json(std::string_view type) {
-  return type.substr(0, type.find(';')) == "application/json";
+  std::string media(type.substr(0, type.find(';')));
+  while (!media.empty() && (media.back() == ' ' || media.back() == '\t'))
+    media.pop_back();
+  std::transform(media.begin(), media.end(), media.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return media == "application/json";
 }
 
 ApiError refusal(int status, std::string message, std::string code) {
@@ -226,15 +247,19 @@ std::string Api::fresh_id(const char* prefix) {
   return fmt::format("{}-{:016x}", prefix, next_id_++);
 }
 
+bool Api::has_room(const Shared& exchange) {
+  if (metrics_->active_requests < options_.max_active) return true;
+  ApiError error =
+      refusal(429, fmt::format("{} requests are being worked on, want fewer", options_.max_active),
+              "overloaded");
+  error.type = "rate_limit_error";
+  respond_error(exchange, error);
+  return false;
+}
+
 void Api::generate(const Shared& exchange, ApiRequestOr request) {
   if (const auto* error = std::get_if<ApiError>(&request)) return respond_error(exchange, *error);
-  if (metrics_->active_requests >= options_.max_active) {
-    ApiError error = refusal(
-        429, fmt::format("{} requests are being worked on, want fewer", options_.max_active),
-        "overloaded");
-    error.type = "rate_limit_error";
-    return respond_error(exchange, error);
-  }
+  if (!has_room(exchange)) return;
   auto& wanted = std::get<ApiRequest>(request);
   const std::string id = fresh_id(wanted.chat ? "chatcmpl" : "cmpl");
   std::make_shared<Generation>(context(), std::move(wanted), exchange, id, report_)->start();

@@ -65,6 +65,7 @@ class Api {
   void chat_completions(const Shared& exchange);
   void selections(const Shared& exchange);
 
+  bool has_room(const Shared& exchange);  // answers 429 where there is none
   void generate(const Shared& exchange, ApiRequestOr request);
   // The body as JSON; when it is none, answers and gives nothing.
   std::optional<Json> body(const Shared& exchange);

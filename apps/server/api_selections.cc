@@ -57,8 +57,15 @@ Wanted read_wanted(Fields& fields, const ModelInfo& model) {
   return wanted;
 }
 
-// What is gathered on the engine's thread.
+// What is gathered on the engine's thread, and counted as a request while it lasts.
 struct Gathered {
+  explicit Gathered(Metrics* metrics_) : metrics(metrics_) { ++metrics->active_requests; }
+  Gathered(const Gathered&) = delete;
+  Gathered& operator=(const Gathered&) = delete;
+  ~Gathered() { --metrics->active_requests; }
+
+  Metrics* metrics;
+  dsa::Status grammar_failure;
   std::vector<int32_t> prompt;
   std::vector<int32_t> answer;
   std::vector<TokenSelections> tokens;
@@ -125,7 +132,8 @@ void Api::selections(const Shared& exchange) {
   if (!request.stop.empty()) fields.refuse("request.stop", "given, want none");
   if (request.n_logprobs >= 0) fields.refuse("request.logprobs", "given, want none");
   if (fields.error()) return respond_error(exchange, *fields.error());
-  const auto found = std::make_shared<Gathered>();
+  if (!has_room(exchange)) return;
+  const auto found = std::make_shared<Gathered>(metrics_);
   found->prompt = request.prompts[0];
   dsa::GenerateRequest sequence;
   sequence.prompt = found->prompt;
@@ -138,7 +146,7 @@ void Api::selections(const Shared& exchange) {
   sequence.selections = wanted.tokens;
   if (request.grammar) {
     found->matcher = std::make_unique<dsa::GrammarMatcher>(*request.grammar, model_.grammar_tokens);
-    sequence.logits_filter = filter_of(*found->matcher);
+    sequence.logits_filter = filter_of(*found->matcher, &found->grammar_failure);
   }
   sequence.on_token = [found, exchange](const dsa::TokenEvent& token) {
     return gather(*found, token) && !exchange->gone();
@@ -148,7 +156,7 @@ void Api::selections(const Shared& exchange) {
     worker_.post([this, found, exchange, wanted, result] {
       const bool whole =
           result.reason == dsa::FinishReason::kStop || result.reason == dsa::FinishReason::kLength;
-      if (!whole) return respond_error(exchange, error_of(result));
+      if (!whole) return respond_error(exchange, error_of(result, found->grammar_failure));
       respond_json(exchange, answer_json(*found, wanted, model_, result));
     });
   };

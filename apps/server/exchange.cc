@@ -82,7 +82,8 @@ void ConnectionExchange::respond(HttpResponse response) {
   for (auto& header : response.headers)
     headers_.push_back(std::move(header));
   std::string out = head(response.status, response.content_type);
-  out += fmt::format("Content-Length: {}\r\n\r\n", response.body.size());
+  if (response.status != 204) out += fmt::format("Content-Length: {}\r\n", response.body.size());
+  out += "\r\n";
   if (request_.method != "HEAD") out += response.body;
   presence_->answered = true;
   connection_->send(out);
@@ -108,6 +109,7 @@ bool ConnectionExchange::write(std::string_view text) {
 
 void ConnectionExchange::finish(bool broken) {
   if (streaming_) --metrics_->open_streams;
+  if (broken) status_ = kClientGone;
   if (!broken) presence_->answered = true;
   if (!broken && request_.can_chunk && !gone()) connection_->send("0\r\n\r\n");
   end(request_.keep_alive && !broken);

@@ -17,8 +17,13 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-ApiError error_of(const dsa::GenerateResult& result) {
+ApiError error_of(const dsa::GenerateResult& result, const dsa::Status& grammar_failure) {
   ApiError error;
+  if (!grammar_failure.ok()) {
+    error.message = "the text cannot be held to the format asked for: " + grammar_failure.message();
+    error.param = "response_format";
+    return error;
+  }
   error.type = "server_error";
   switch (result.reason) {
     case FinishReason::kDeadline:
@@ -32,13 +37,20 @@ ApiError error_of(const dsa::GenerateResult& result) {
       error.message = "the server is shutting down";
       return error;
     default:
-      return api_error(result.error);
+      break;
   }
+  if (result.error.code() == dsa::StatusCode::kResourceExhausted) return api_error(result.error);
+  error.status = 500;  // the request was checked before it ran
+  error.message = result.error.message();
+  return error;
 }
 
-dsa::LogitsFilter filter_of(dsa::GrammarMatcher& matcher) {
-  return {[&matcher](std::span<float> logits) { (void)matcher.mask(logits); },
-          [&matcher](int32_t token) { (void)matcher.accept(token); }};
+dsa::LogitsFilter filter_of(dsa::GrammarMatcher& matcher, dsa::Status* failure) {
+  const auto note = [failure](const dsa::Status& status) {
+    if (failure->ok()) *failure = status;
+  };
+  return {[&matcher, note](std::span<float> logits) { note(matcher.mask(logits)); },
+          [&matcher, note](int32_t token) { note(matcher.accept(token)); }};
 }
 
 Generation::Generation(const GenerationContext& context,
@@ -106,7 +118,7 @@ dsa::GenerateRequest Generation::sequence(size_t index) {
   out.n_logprobs = request_.n_logprobs;
   out.use_prefix_cache = request_.use_prefix_cache;
   out.timeout = context_.timeout;
-  if (choice.matcher) out.logits_filter = filter_of(*choice.matcher);
+  if (choice.matcher) out.logits_filter = filter_of(*choice.matcher, &choice.grammar_failure);
   const auto self = shared_from_this();
   out.on_token = [self, index](const dsa::TokenEvent& token) {
     return self->on_token(index, token);
@@ -238,13 +250,16 @@ void Generation::complete() {
     fail(*refused_);
   } else if (exchange_->gone()) {
     outcome_ = "client gone";
-    status_ = 499;
-    if (streaming_)
+    status_ = kClientGone;
+    if (streaming_) {
       exchange_->finish(true);
-    else
-      exchange_->respond({});
+    } else {
+      HttpResponse unread;
+      unread.status = kClientGone;
+      exchange_->respond(std::move(unread));
+    }
   } else if (failed != choices_.end()) {
-    fail(error_of(failed->result));
+    fail(error_of(failed->result, failed->grammar_failure));
   } else {
     answer();
   }

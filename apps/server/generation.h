@@ -46,11 +46,12 @@ struct GenerationReport {
 };
 
 // The error of a sequence that did not end well.
-ApiError error_of(const dsa::GenerateResult& result);
+ApiError error_of(const dsa::GenerateResult& result, const dsa::Status& grammar_failure);
 
 // Masks with the matcher, which must outlive the sequence. A failure leaves no token, which ends
 // the sequence with an error.
-dsa::LogitsFilter filter_of(dsa::GrammarMatcher& matcher);
+// *failure: the first error of the matcher, whose mask forbids everything then.
+dsa::LogitsFilter filter_of(dsa::GrammarMatcher& matcher, dsa::Status* failure);
 
 class Generation : public std::enable_shared_from_this<Generation> {
  public:
@@ -70,6 +71,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   struct Choice {
     std::unique_ptr<AnswerText> text;
     std::unique_ptr<dsa::GrammarMatcher> matcher;
+    dsa::Status grammar_failure;
     WholeChoice whole;
     size_t prompt = 0;
     bool begun = false;  // a chunk was sent

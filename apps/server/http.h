@@ -23,6 +23,8 @@ struct HttpRequest {
   bool can_chunk = true;  // HTTP/1.1
 };
 
+inline constexpr int kClientGone = 499;  // in the log and the metrics; nobody reads it
+
 struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";

@@ -11,7 +11,9 @@ namespace server {
 
 using Json = nlohmann::ordered_json;
 
-// Errors  kInvalidArgument: not JSON (where and what), or nested more than 128 levels deep
+// Errors  kInvalidArgument: not JSON (where and what), nested more than 128 levels deep, or an
+// object
+//         with more than 4,096 members
 dsa::Result<Json> parse_json(std::string_view text);
 
 // On one line; what is not UTF-8 becomes U+FFFD.

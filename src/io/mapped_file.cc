@@ -1,6 +1,7 @@
 #include "io/mapped_file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -46,20 +47,20 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   if (::fstat(fd.get(), &info) != 0) return system_error(path, "stat");
   if (!S_ISREG(info.st_mode)) return invalid_argument("{}: not a regular file", path);
   const auto size = static_cast<size_t>(info.st_size);
-  const int64_t modified_ns =
-      int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + int64_t{info.st_mtim.tv_nsec};
-  if (size == 0) return MappedFile({}, modified_ns);
+  std::string state = fmt::format("{}:{} at {}.{:09}", info.st_dev, info.st_ino,
+                                  info.st_ctim.tv_sec, info.st_ctim.tv_nsec);
+  if (size == 0) return MappedFile({}, std::move(state));
   void* const address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
   if (address == MAP_FAILED) return system_error(path, "map");
-  return MappedFile({static_cast<const std::byte*>(address), size}, modified_ns);
+  return MappedFile({static_cast<const std::byte*>(address), size}, std::move(state));
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : bytes_(std::exchange(other.bytes_, {})), modified_ns_(other.modified_ns_) {}
+    : bytes_(std::exchange(other.bytes_, {})), state_(std::move(other.state_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(bytes_, other.bytes_);
-  std::swap(modified_ns_, other.modified_ns_);
+  std::swap(state_, other.state_);
   return *this;
 }
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "dsa/status.h"
 
@@ -30,15 +31,16 @@ class MappedFile {
   // Starts on a page boundary; empty for an empty file. Valid as long as this object.
   std::span<const std::byte> bytes() const { return bytes_; }
 
-  // When the file was changed last, as it was opened: nanoseconds since 1970.
-  int64_t modified_ns() const { return modified_ns_; }
+  // Which state of which file was opened: device, inode and the time of the last change, which
+  // unlike the time of modification nobody can set back.
+  const std::string& state() const { return state_; }
 
  private:
-  MappedFile(std::span<const std::byte> bytes, int64_t modified_ns)
-      : bytes_(bytes), modified_ns_(modified_ns) {}
+  MappedFile(std::span<const std::byte> bytes, std::string state)
+      : bytes_(bytes), state_(std::move(state)) {}
 
   std::span<const std::byte> bytes_;
-  int64_t modified_ns_ = 0;
+  std::string state_;
 };
 
 }  // namespace dsa

@@ -189,6 +189,61 @@ class Limits(unittest.TestCase):
             wait_for(lambda: is_idle(server.metrics()), "idle")
 
 
+class Framing(unittest.TestCase):
+    """Bytes that two readers of HTTP might understand differently, or that never end."""
+
+    POST = (b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            b"Content-Type: application/json\r\n")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server("--quiet")
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.server.stop() == 0, cls.server.log
+
+    def answers(self, data):
+        """All that comes back, until the server closes."""
+        with self.server.socket() as connection:
+            out = b""
+            try:
+                connection.sendall(data)
+                while piece := connection.recv(65536):
+                    out += piece
+            except ConnectionError:
+                pass
+            return out
+
+    def status(self, data):
+        return int(self.answers(data).split(b" ", 2)[1])
+
+    def test_a_body_in_an_unknown_encoding_is_not_taken_for_the_next_request(self):
+        hidden = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        for coding in (b"gzip", b"chunked, identity", b"xchunked"):
+            found = self.answers(self.POST + b"Transfer-Encoding: " + coding + b"\r\n\r\n" + hidden)
+            self.assertEqual((found[:12], found.count(b"HTTP/1.1 ")), (b"HTTP/1.1 400", 1), coding)
+        self.assertEqual(self.status(b"GET /health HTTP/1.1\r\nHost: localhost\r\nHost: x\r\n\r\n"), 400)
+
+    def test_chunk_extensions_and_trailers_without_end_are_cut_off(self):
+        chunked = self.POST + b"Transfer-Encoding: chunked\r\n\r\n"
+        self.assertEqual(self.status(chunked + b"f;" + b"a" * 200_000), 431)
+        self.assertEqual(self.status(chunked + b"0\r\n" + b"X: y\r\n" * 60_000), 431)
+        self.assertEqual(self.status(chunked + b'f\r\n{"prompt":"hi"}\r\n0\r\n\r\n'), 200)
+
+    def test_names_that_look_like_this_machine_are_not_taken_for_it(self):
+        request = b"GET /v1/models HTTP/1.1\r\nConnection: close\r\nHost: %s\r\n\r\n"
+        for host, status in ((b"127.0.0.1:80", 200), (b"localhost", 200), (b"[::1]:1", 200),
+                             (b"127.example.org", 403), (b"127.0.0.1.example.org", 403),
+                             (b"127.1", 403), (b"example.org", 403)):
+            self.assertEqual(self.status(request % host), status, host)
+
+    def test_objects_with_very_many_members_are_refused(self):
+        body = json.dumps({f"k{i}": 1 for i in range(70_000)}).encode()
+        found = self.answers(self.POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        self.assertIn(b"more than 4096 members", found)
+
+
 class Access(unittest.TestCase):
 
     def test_keys_are_asked_for_everywhere_but_for_health(self):
