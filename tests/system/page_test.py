@@ -104,7 +104,7 @@ class Page(unittest.TestCase):
     def test_a_second_question_about_a_file_is_read_from_the_cache(self):
         self.attach_book()
         self.ask("What is written?", max_tokens=8, temperature=0)
-        self.assertEqual(self.texts(".question .file"), ["📎 book.txt"])
+        self.assertEqual(self.texts(".question .file"), ["Attached: book.txt"])
         self.assertEqual(self.texts("#files li"), [])
         self.ask("And then?")
         usage = self.texts(".usage")[-1]
@@ -118,7 +118,7 @@ class Page(unittest.TestCase):
         self.ask("What is written?", max_tokens=24, temperature=0)
         self.open_lens()
         self.assertRegex(self.chrome.evaluate(STATUS),
-                         r"^Token 1 of 24: 64 of [\d,]+ tokens read, \d %")
+                         r"^Token 1 of 24: read 64 of [\d,]+ tokens, \d %; all layers together \d+, ")
         lit = "document.querySelectorAll('#lens-text mark').length"
         self.chrome.click("#lens-top li button")
         self.chrome.wait(lit + " > 0")
@@ -126,7 +126,7 @@ class Page(unittest.TestCase):
         self.chrome.evaluate("document.querySelector('#lens-answer').focus()")
         for _ in range(9):  # past the selections that came first
             self.chrome.press("ArrowRight", 39)
-        self.chrome.wait(STATUS + ".startsWith('Token 10 of 24: 64 of')")
+        self.chrome.wait(STATUS + ".startsWith('Token 10 of 24: read 64 of')")
         self.chrome.press("End", 35)
         self.chrome.wait(STATUS + ".startsWith('Token 24 of 24')")
         shown = self.chrome.evaluate("document.querySelector('#lens-answer').textContent")
@@ -150,6 +150,16 @@ class Page(unittest.TestCase):
         self.assertIn("stopped", self.texts(".usage")[0])
         self.open_lens()
         self.assertEqual(self.chrome.complaints, [])
+
+    def test_reasoning_has_a_place_of_its_own(self):
+        self.chrome.click("#open-settings")
+        self.chrome.wait("document.querySelector('#settings').open")
+        self.chrome.click("#thinking")
+        self.picture("settings")
+        self.chrome.press("Escape", 27)
+        self.ask("Who?", max_tokens=8, temperature=0)
+        self.assertNotEqual(self.texts(".reasoning .text"), [""])
+        self.assertEqual(self.texts("article.answer > .text"), [""])
 
     def test_an_error_is_shown_in_the_words_of_the_api(self):
         self.ask("Who?", temperature=9)

@@ -109,7 +109,7 @@ function addArticle(kind, label) {
 
 function addQuestion(text) {
   const article = addArticle("question", "You");
-  for (const file of files) article.append(element("p", "file", `📎 ${file.name}`));
+  for (const file of files) article.append(element("p", "file", `Attached: ${file.name}`));
   article.append(element("p", "text", text));
   scrollToEnd();
   return article;
@@ -117,7 +117,6 @@ function addQuestion(text) {
 
 function addError(message) {
   const article = addArticle("error", "Error");
-  article.setAttribute("role", "alert");
   article.append(element("p", "text", message));
   scrollToEnd();
 }

@@ -63,7 +63,7 @@ export class ContextView {
   onMoved(entries) {
     for (const entry of entries) {
       const block = this.blocks.find((candidate) => candidate.element === entry.target);
-      if (!block) continue;
+      if (!block || block.near === entry.isIntersecting) continue;
       block.near = entry.isIntersecting;
       this.paint(block);
     }

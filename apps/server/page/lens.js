@@ -13,7 +13,8 @@ const FIRST_BATCH = 8;         // tokens whose selections the first request asks
 const MOST_BATCH = 64;         // what the server allows
 const BATCH_ENTRIES = 200000;  // positions of an answer, about
 const MOST_KEPT = 512;         // selections kept for stepping back
-const N_BRIGHTEST = 8;
+const N_BRIGHTEST = 8;         // places to go to
+const APART = 8;               // tokens between two of them, at least
 const N_AROUND = 150;          // tokens of the answer shown on each side of the chosen one
 
 function positionsOf(deltas) {
@@ -35,6 +36,18 @@ function lightOf(selection) {
   const positions = positionsOf(source.deltas);
   const lowest = selection.merged ? 0 : undefined;
   return {positions, shares: shares(source.scores, positions.length, lowest)};
+}
+
+// The brightest positions, each at a place of its own.
+function brightest({positions, shares}) {
+  const order = positions.map((_, i) => i).sort((a, b) => shares[b] - shares[a]);
+  const out = [];
+  for (const i of order) {
+    const apart = out.every((other) => Math.abs(other - positions[i]) >= APART);
+    if (apart) out.push(positions[i]);
+    if (out.length === N_BRIGHTEST) break;
+  }
+  return out;
 }
 
 export class Lens {
@@ -59,6 +72,7 @@ export class Lens {
     this.batch = FIRST_BATCH;
     this.kept = new Map();
     this.prompt = null;
+    this.shown = false;
     this.answer = {text: "", lengths: []};
     this.clear();
     $("lens").showModal();
@@ -148,6 +162,8 @@ export class Lens {
     this.showStatus(selection, light);
     this.showBrightest(light);
     this.showAnswer();
+    if (!this.shown) this.view.scrollTo(brightest(light)[0] ?? 0);
+    this.shown = true;
   }
 
   // A stopped answer may be shorter when it is run again to its end.
@@ -158,27 +174,29 @@ export class Lens {
   showStatus(selection, light) {
     const seen = selection.n_visible;
     const read = this.layer === "all" ? selection.n_read : light.positions.length;
-    let text = `${count(read)} of ${count(seen)} tokens read, ${percent(read, seen)}`;
-    if (this.layer === "all") {
-      const any = light.positions.length;
-      text += ` in each layer; ${count(any)}, ${percent(any, seen)}, in all of them together`;
-    }
-    $("lens-status").textContent = `Token ${count(this.token + 1)} of ${count(this.nTokens)}: ${text}`;
+    const any = light.positions.length;
+    const together = `; all layers together ${count(any)}, ${percent(any, seen)}`;
+    $("lens-status").textContent = `Token ${count(this.token + 1)} of ${count(this.nTokens)}: read ` +
+      `${count(read)} of ${count(seen)} tokens, ${percent(read, seen)}` +
+      (this.layer === "all" ? together : "");
   }
 
-  showBrightest({positions, shares}) {
-    const order = positions.map((_, i) => i).sort((a, b) => shares[b] - shares[a]);
-    const items = order.slice(0, N_BRIGHTEST).map((i) => this.brightItem(positions[i]));
-    $("lens-top").replaceChildren(...items);
+  showBrightest(light) {
+    $("lens-top").replaceChildren(...brightest(light).map((position) => this.brightItem(position)));
   }
 
+  // A button with the token between its neighbours: one alone is often a part of a word.
   brightItem(position) {
     const item = document.createElement("li");
     const button = item.appendChild(document.createElement("button"));
-    const text = this.view.textOf(position).replaceAll("\n", "↵").trim() || "␣";
+    const text = (first, end) =>
+      this.view.textOf(Math.max(0, first), Math.min(end, this.view.nTokens)).replaceAll("\n", "↵");
+    const token = document.createElement("mark");
+    token.className = `level-${N_LEVELS}`;
+    token.textContent = text(position, position + 1);
     button.type = "button";
-    button.textContent = text;
-    button.setAttribute("aria-label", `Go to ${text}, token ${count(position + 1)}`);
+    button.append(text(position - 2, position), token, text(position + 1, position + 3));
+    button.setAttribute("aria-label", `Go to token ${count(position + 1)}: ${token.textContent}`);
     button.addEventListener("click", () => this.view.scrollTo(position));
     return item;
   }

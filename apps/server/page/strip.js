@@ -61,8 +61,8 @@ export class Strip {
     if (this.levels.length === 0 || canvas.width === 0) return;
     const style = getComputedStyle(canvas);
     const paint = canvas.getContext("2d");
-    this.drawViewport(paint, style.getPropertyValue("--strip-view"));
     this.drawBars(paint, style.getPropertyValue("--lit"));
+    this.drawViewport(paint, style.color);
     this.drawChosen(paint, style.getPropertyValue("--chosen"));
   }
 
@@ -70,8 +70,11 @@ export class Strip {
     const n = this.levels.length;
     const [first, end] = this.view.visible();
     const {width, height} = this.canvas;
-    paint.fillStyle = color;
-    paint.fillRect(first / n * width, 0, Math.max(3, (end - first) / n * width), height);
+    const line = 2 * devicePixelRatio;
+    const shown = Math.max(3 * line, (end - first) / n * width);
+    paint.lineWidth = line;
+    paint.strokeStyle = color;
+    paint.strokeRect(first / n * width + line / 2, line / 2, shown - line, height - line);
     this.canvas.setAttribute("aria-valuemax", n);
     this.canvas.setAttribute("aria-valuenow", first + 1);
     this.canvas.setAttribute("aria-valuetext", `tokens ${first + 1} to ${end} of ${n}`);
