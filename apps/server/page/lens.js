@@ -8,7 +8,6 @@ import {Strip} from "./strip.js";
 
 const $ = (id) => document.getElementById(id);
 const count = (n) => n.toLocaleString("en");
-const percent = (part, whole) => `${Math.round(100 * part / Math.max(whole, 1))} %`;
 const FIRST_BATCH = 8;         // tokens whose selections the first request asks for
 const MOST_BATCH = 64;         // what the server allows
 const BATCH_ENTRIES = 200000;  // positions of an answer, about
@@ -16,6 +15,12 @@ const MOST_KEPT = 512;         // selections kept for stepping back
 const N_BRIGHTEST = 8;         // places to go to
 const APART = 8;               // tokens between two of them, at least
 const N_AROUND = 150;          // tokens of the answer shown on each side of the chosen one
+
+// "6 %", "0.07 %"
+function percent(part, whole) {
+  const value = 100 * part / Math.max(whole, 1);
+  return `${value < 1 ? Number(value.toPrecision(1)) : Math.round(value)} %`;
+}
 
 function positionsOf(deltas) {
   let position = 0;
