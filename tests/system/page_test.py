@@ -1,4 +1,5 @@
 """The chat page of dsa serve in a headless Chromium. DSA_SCREENSHOTS=DIR keeps pictures."""
+import itertools
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ from dsa_program import MODEL, SKIPPED, main
 from serve_program import Server, long_model
 
 PICTURES = os.environ.get("DSA_SCREENSHOTS")
+KEY = {"Authorization": "Bearer secret"}
 ENTER = ("Enter", 13, "\r")
 LAST_FOOT = "document.querySelector('article.answer:last-of-type .foot')"
 STATUS = "document.querySelector('#lens-status').textContent"
@@ -96,8 +98,7 @@ class Page(unittest.TestCase):
         self.assertEqual(self.chrome.complaints, [])
 
     def answer_of_the_api(self, body):
-        status, _, data = self.server.request("POST", "/v1/chat/completions", body,
-                                              {"Authorization": "Bearer secret"})
+        status, _, data = self.server.request("POST", "/v1/chat/completions", body, KEY)
         self.assertEqual(status, 200, data)
         return json.loads(data)["choices"][0]["message"]["content"]
 
@@ -135,9 +136,31 @@ class Page(unittest.TestCase):
         self.chrome.evaluate(
             "document.querySelector('#lens-layer').dispatchEvent(new Event('change'))")
         self.chrome.wait(STATUS + ".endsWith('%')")
+        self.chrome.resize(1280, 8000)  # all of the context is in view, and so marked
+        lit = "[...document.querySelectorAll('#lens-text mark:not(.chosen)')]"
+        expected = self.selected_text("What is written?", token=23, layer=2)
+        self.chrome.wait(f"{lit}.map((mark) => mark.textContent).join('') === "
+                         + json.dumps(expected))
+        self.chrome.resize(1280, 800)
         self.chrome.press("Escape", 27)
         self.chrome.wait("!document.querySelector('#lens').open")
         self.assertEqual(self.chrome.complaints, [])
+
+    def selected_text(self, question, token, layer):
+        """The tokens that /v1/selections names for the greedy answer about the book."""
+        content = (f"[file name]: book.txt\n[file content begin]\n{self.book.read_text()}\n"
+                   f"[file content end]\n{question}")
+        body = {"request": {"messages": [{"role": "user", "content": content}],
+                            "max_tokens": token + 1, "temperature": 0},
+                "tokens": [token], "layers": [layer], "merged": False}
+        status, _, data = self.server.request("POST", "/v1/selections", body, KEY)
+        self.assertEqual(status, 200, data)
+        found = json.loads(data)
+        text = found["prompt"]["text"] + found["answer"]["text"]
+        lengths = found["prompt"]["lengths"] + found["answer"]["lengths"]
+        starts = [0, *itertools.accumulate(lengths)]
+        positions = itertools.accumulate(found["tokens"][0]["layers"][0]["deltas"])
+        return "".join(text[starts[p]:starts[p + 1]] for p in positions)
 
     def test_stop_ends_an_answer_and_keeps_what_came(self):
         self.set_field("max-tokens", 3000)
