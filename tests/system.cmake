@@ -13,7 +13,7 @@ DSA_SANITIZE=${DSA_SANITIZE}")
 endfunction()
 
 foreach(name command_line options run chat inspect tokenize verify interrupt cache serve serve_faults
-    openai_client train)
+    openai_client page train)
   dsa_system_test(${name})
 endforeach()
 foreach(tier scalar avx2 avx512)

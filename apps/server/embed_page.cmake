@@ -1,10 +1,8 @@
 # Writes OUTPUT, a C++ file with the bytes of page/: cmake -DPAGE_DIR=... -DOUTPUT=... -P this
 set(table "")
 set(data "")
-foreach(file index.html app.js style.css)
-  if(NOT EXISTS ${PAGE_DIR}/${file})
-    continue()
-  endif()
+file(GLOB files RELATIVE ${PAGE_DIR} ${PAGE_DIR}/*.html ${PAGE_DIR}/*.js ${PAGE_DIR}/*.css)
+foreach(file ${files})
   file(READ ${PAGE_DIR}/${file} hex HEX)
   string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
   string(MAKE_C_IDENTIFIER ${file} name)
