@@ -57,7 +57,9 @@ class Page(unittest.TestCase):
         self.chrome.click("#question")
         self.chrome.type(text)
         self.chrome.press(*ENTER)
-        self.chrome.wait("!document.querySelector('#stop').hidden || " + LAST_FOOT + " !== null")
+        # An answer may have begun and ended, or have been refused, before this looks.
+        self.chrome.wait("!document.querySelector('#stop').hidden || " + LAST_FOOT + " !== null"
+                         " || document.querySelector('article.error') !== null")
         self.chrome.wait("document.querySelector('#stop').hidden")
 
     def texts(self, selector):
