@@ -71,11 +71,20 @@ TEST(DiskCacheServing, NeverUsesPagesOfOtherOptionsOrAnotherCheckpoint) {
     const auto scheduler = make_scheduler(serving_engine(), on_disk(dir));
     EXPECT_EQ(run_alone(scheduler.get(), request).result.prompt_cache_hit_tokens, 0);
   }
-  const TempDir copy;  // the same bytes, written at another time
+  const TempDir copy;  // one weight has another sign; size and time of modification are the same
   for (const auto& entry : fs::directory_iterator(DSA_SOURCE_DIR "/models/baby-v32"))
     fs::copy(entry.path(), copy.path());
   const std::string weights = copy.file("model.safetensors");
-  fs::last_write_time(weights, fs::last_write_time(weights) + std::chrono::seconds(1));
+  const auto written = fs::last_write_time(weights);
+  {
+    std::fstream file(weights, std::ios::in | std::ios::out | std::ios::binary);
+    const auto place = static_cast<std::streamoff>(fs::file_size(weights) / 2 | 1U);
+    file.seekg(place);
+    const int byte = file.get();
+    file.seekp(place);
+    file.put(static_cast<char>(byte ^ 0x80));
+  }
+  fs::last_write_time(weights, written);
   const auto other = Scheduler::create(open_model(copy.path()), serving_engine(), on_disk(dir));
   ASSERT_TRUE(other.ok()) << other.status().message();
   EXPECT_EQ(run_alone(other->get(), request).result.prompt_cache_hit_tokens, 0);
