@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/random.h"
 #include "common/status_macros.h"
 
 namespace dsa {
@@ -15,11 +16,7 @@ uint64_t mixed(uint64_t a, uint64_t b) {
 }  // namespace
 
 uint64_t OrderRandom::next() {
-  state_ += 0x9E3779B97F4A7C15U;
-  uint64_t z = state_;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-  return z ^ (z >> 31);
+  return next_random(&state_);
 }
 
 Result<DataSplit> split_documents(const TokenFile& tokens, double fraction, uint64_t seed) {

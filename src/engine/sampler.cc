@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "common/random.h"
 #include "common/status_macros.h"
 
 namespace dsa {
@@ -52,14 +53,9 @@ float penalized(float logit, float penalty) {
   return logit > 0 ? logit / penalty : logit * penalty;
 }
 
-// splitmix64; the upper 53 bits give a double in [0, 1).
+// The upper 53 bits give a double in [0, 1).
 double next_uniform(uint64_t& state) {
-  state += 0x9E3779B97F4A7C15U;
-  uint64_t z = state;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-  z ^= z >> 31;
-  return static_cast<double>(z >> 11) * 0x1p-53;
+  return static_cast<double>(next_random(&state) >> 11) * 0x1p-53;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <random>
 #include <vector>
 
+#include "common/random.h"
 #include "common/status_macros.h"
 #include "formats/float_bits.h"
 
@@ -15,15 +16,6 @@ namespace dsa {
 namespace {
 
 constexpr size_t kTableSize = size_t{1} << 16;
-
-// SplitMix64: a good bit mixer, fast enough for billions of weights.
-uint64_t next_random(uint64_t* state) {
-  *state += 0x9E3779B97F4A7C15U;
-  uint64_t z = *state;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-  return z ^ (z >> 31);
-}
 
 // n elements drawn from a table of kTableSize.
 template <class T>

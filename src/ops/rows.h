@@ -11,9 +11,8 @@
 namespace dsa {
 
 // fn(row) for every row in [0, n_rows). Rows are handed out in groups: a row is little work.
-template <class Fn>
-void for_each_row(const OpContext& context, size_t n_rows, const Fn& fn) {
-  constexpr size_t kRowsPerItem = 4;
+template <size_t kRowsPerItem = 4, class Context, class Fn>
+void for_each_row(const Context& context, size_t n_rows, const Fn& fn) {
   const size_t n_items = (n_rows + kRowsPerItem - 1) / kRowsPerItem;
   context.pool->parallel_for(static_cast<int64_t>(n_items), [&](int64_t item, int) {
     const size_t begin = static_cast<size_t>(item) * kRowsPerItem;

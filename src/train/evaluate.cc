@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "common/random.h"
 #include "train/attention_layer.h"
 #include "train/dense_attention.h"
 #include "train/feed_forward.h"
@@ -14,20 +15,12 @@ namespace dsa {
 
 namespace {
 
-uint64_t mix(uint64_t* state) {  // SplitMix64
-  *state += 0x9E3779B97F4A7C15U;
-  uint64_t z = *state;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-  return z ^ (z >> 31);
-}
-
 // k of 0 .. n - 1, ascending, n - 1 among them: each of the others with the same chance.
 void draw(uint64_t seed, size_t n, size_t k, int32_t* out) {
   uint64_t state = seed;
   size_t wanted = k - 1;
   for (size_t i = 0; wanted > 0; ++i) {
-    if (mix(&state) % (n - 1 - i) >= wanted) continue;
+    if (next_random(&state) % (n - 1 - i) >= wanted) continue;
     *out++ = static_cast<int32_t>(i);
     --wanted;
   }
@@ -78,11 +71,11 @@ class Evaluation {
       case EvalSelection::kRandom:
         return for_queries([&](size_t query, size_t visible, size_t n, int32_t* list) {
           uint64_t state = options_.seed + layer_index;
-          state = mix(&state) + query;
+          state = next_random(&state) + query;
           if (n == visible) {
             std::iota(list, list + n, 0);
           } else {
-            draw(mix(&state), visible, n, list);
+            draw(next_random(&state), visible, n, list);
           }
         });
     }

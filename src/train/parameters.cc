@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "common/math.h"
+#include "common/random.h"
 #include "common/status_macros.h"
 #include "formats/float_bits.h"
 #include "runtime/scratch.h"
@@ -28,14 +29,6 @@ bool is_trained(const Parameter& parameter, TrainStage stage) {
   return false;
 }
 
-uint64_t mix(uint64_t* state) {  // SplitMix64
-  *state += 0x9E3779B97F4A7C15U;
-  uint64_t z = *state;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-  return z ^ (z >> 31);
-}
-
 // FNV-1a: a tensor's values depend on its name, not on its place in the list.
 uint64_t name_hash(std::string_view name) {
   uint64_t hash = 0xCBF29CE484222325U;
@@ -48,8 +41,9 @@ uint64_t name_hash(std::string_view name) {
 void fill_normal(float* out, size_t n, double deviation, uint64_t seed) {
   uint64_t state = seed;
   for (size_t i = 0; i < n; i += 2) {
-    const double u = (static_cast<double>(mix(&state) >> 11) + 1.0) * 0x1.0p-53;
-    const double angle = static_cast<double>(mix(&state) >> 11) * 0x1.0p-52 * std::numbers::pi;
+    const double u = (static_cast<double>(next_random(&state) >> 11) + 1.0) * 0x1.0p-53;
+    const double angle =
+        static_cast<double>(next_random(&state) >> 11) * 0x1.0p-52 * std::numbers::pi;
     const double radius = deviation * std::sqrt(-2.0 * std::log(u));
     out[i] = static_cast<float>(radius * std::cos(angle));
     if (i + 1 < n) out[i + 1] = static_cast<float>(radius * std::sin(angle));

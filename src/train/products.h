@@ -9,6 +9,7 @@
 #include "dsa/thread_pool.h"
 
 #include "kernels/kernel_table.h"
+#include "ops/rows.h"
 #include "train/train_model.h"
 
 namespace dsa {
@@ -79,14 +80,7 @@ void for_each_part(const TrainContext& context, size_t n_rows, const Fn& fn) {
 // fn(row) for every row.
 template <class Fn>
 void for_rows(const TrainContext& context, size_t n_rows, const Fn& fn) {
-  constexpr size_t kRowsPerItem = 16;
-  const size_t n_items = (n_rows + kRowsPerItem - 1) / kRowsPerItem;
-  context.pool->parallel_for(static_cast<int64_t>(n_items), [&](int64_t item, int) {
-    const size_t begin = static_cast<size_t>(item) * kRowsPerItem;
-    const size_t end = begin + kRowsPerItem < n_rows ? begin + kRowsPerItem : n_rows;
-    for (size_t row = begin; row < end; ++row)
-      fn(row);
-  });
+  for_each_row<16>(context, n_rows, fn);
 }
 
 }  // namespace dsa

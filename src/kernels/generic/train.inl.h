@@ -191,5 +191,21 @@ double kl_row(const float* p, float* scores, size_t n, float lse, float factor) 
   return loss;
 }
 
+// The tier's table; gemm.inl.h comes before this file.
+constexpr TrainKernels train_kernels() {
+  return {gemm,
+          transpose_matrix,
+          exp_rows,
+          add_exp_rows,
+          softmax_backward,
+          dot,
+          rms_norm_backward,
+          layer_norm_backward,
+          silu_mul_backward,
+          index_scores,
+          index_scores_backward,
+          kl_row};
+}
+
 }  // namespace
 }  // namespace dsa::kernels::DSA_TIER

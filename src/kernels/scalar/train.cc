@@ -13,16 +13,5 @@ constexpr size_t kGemmVectors = 4;  // its columns
 
 namespace dsa::kernels::scalar {
 extern const TrainKernels kTrainKernels;
-constinit const TrainKernels kTrainKernels = {gemm,
-                                              transpose_matrix,
-                                              exp_rows,
-                                              add_exp_rows,
-                                              softmax_backward,
-                                              dot,
-                                              rms_norm_backward,
-                                              layer_norm_backward,
-                                              silu_mul_backward,
-                                              index_scores,
-                                              index_scores_backward,
-                                              kl_row};
+constinit const TrainKernels kTrainKernels = train_kernels();
 }  // namespace dsa::kernels::scalar
