@@ -116,8 +116,8 @@ class ConfigReader {
     const std::string key = text.substr(0, equals);
     const std::string value = text.substr(equals + 1);
     const auto parse = [&](const std::string& toml) {
-      const bool good = check_toml_characters(toml, text).ok();
-      return toml::parse(good ? std::string_view(toml) : "not TOML");
+      const Result<std::string> ascii = ascii_toml(toml, text);
+      return toml::parse(ascii.ok() ? *ascii : "not TOML");
     };
     toml::parse_result parsed = parse(key + " = " + value);
     if (!parsed) {  // a plain word is a text
@@ -176,8 +176,8 @@ Result<TrainConfig> parse_train_config(const std::string& text,
   if (text.size() > kMaxBytes) {
     return corruption("{}: {} bytes, want at most {}", name, text.size(), kMaxBytes);
   }
-  DSA_RETURN_IF_ERROR(check_toml_characters(text, name));
-  const toml::parse_result parsed = toml::parse(text);
+  DSA_ASSIGN_OR_RETURN(const std::string ascii, ascii_toml(text, name));
+  const toml::parse_result parsed = toml::parse(ascii);
   if (!parsed) return not_toml(name, parsed.error());
   TrainConfig config;
   ConfigReader reader(&config);

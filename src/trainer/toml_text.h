@@ -1,4 +1,4 @@
-// What a TOML text may hold before it is handed to the parser.
+// A TOML text as the parser gets it.
 #pragma once
 
 #include <string>
@@ -8,9 +8,12 @@
 
 namespace dsa {
 
-// Refuses bytes that are not ASCII outside comments and texts, and texts over several lines: toml++
-// 3.3 leaves defined behaviour on a letter such as U+00E9 where a key or a value could begin.
-//   Errors  kCorruption: `name` with the line
-Status check_toml_characters(std::string_view text, const std::string& name);
+// The same TOML in ASCII: texts between single quotes are given double ones, other letters in texts
+// become \U escapes, comments lose theirs.
+// toml++ 3.3 leaves defined behaviour on a letter such as U+00E9 where a value could end, so it is
+// never given one.
+//   Errors  kCorruption: a text over several lines, a character outside ASCII and texts, a
+//           byte that is no UTF-8; `name` with the line
+Result<std::string> ascii_toml(std::string_view text, const std::string& name);
 
 }  // namespace dsa

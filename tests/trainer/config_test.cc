@@ -80,10 +80,14 @@ TEST(TrainConfig, TakesLettersOutsideAsciiInTextsAndCommentsAlone) {
   EXPECT_EQ(config->init, "d\u00e9 \" \u00e9");
   EXPECT_EQ(config->data.separator, "\u00e9");
   EXPECT_EQ(config->data.tokens, "\u00e9");
+  EXPECT_EQ(parse("init = 'a\\b\"\U0001F600\u4e00'")->init, "a\\b\"\U0001F600\u4e00");
   expect_refused("\u00c8 = 1", "c.toml:3: not TOML: a character that is not ASCII");
   expect_refused("seed = \u00e9", "not ASCII");
   expect_refused("init = \"a\"\u00e9", "not ASCII");
-  expect_refused("init = \"\"\"\na\"\"\"", "c.toml:3: a text over several lines");
+  expect_refused("init = \"\\\u00e9\"", "an unknown escape");
+  expect_refused("init = \"\xe9\"", "no UTF-8");
+  expect_refused("seed = 1'\u96d2\x02", "c.toml:3: not TOML");
+  expect_refused("init = \"\"\"\na\"\"\"", "c.toml:3: not TOML: a text over several lines");
   EXPECT_FALSE(parse("", {"\u00e9=1"}).ok());
 }
 
