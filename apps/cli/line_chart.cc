@@ -96,7 +96,9 @@ Range widened(const Range& range) {
   const std::vector<double> ticks = axis_ticks(range.low, range.high);
   if (ticks.size() < 2) return range;
   const double step = ticks[1] - ticks[0];
-  return {std::floor(range.low / step) * step, std::ceil(range.high / step) * step};
+  if (!(step > 0)) return range;  // less than the distance of the numbers there
+  const Range wide{std::floor(range.low / step) * step, std::ceil(range.high / step) * step};
+  return wide.high > wide.low ? wide : range;
 }
 
 void draw_axes(const Chart& chart, const Range& x, const Range& y, double top, std::string* out) {

@@ -49,11 +49,18 @@ double number(const nlohmann::ordered_json& line, const char* key) {
                                                    : std::numeric_limits<double>::quiet_NaN();
 }
 
+// Sums and differences of what can be drawn are finite.
+bool can_be_drawn(double value) {
+  constexpr double kLargest = 1e300;
+  return std::fabs(value) <= kLargest;  // not NaN
+}
+
 void add(Line& line, double step, double value) {
-  if (std::isfinite(step) && std::isfinite(value)) line.points.emplace_back(step, value);
+  if (can_be_drawn(step) && can_be_drawn(value)) line.points.emplace_back(step, value);
 }
 
 void add_layers(const nlohmann::ordered_json& values, double step, RunFigures& run) {
+  if (!values.is_array()) return;
   constexpr size_t kMostLayers = 4096;
   for (size_t i = 0; i < values.size() && i < kMostLayers; ++i) {
     if (run.layers.size() <= i) run.layers.push_back({fmt::format("layer {}", i), {}, false});
@@ -72,6 +79,7 @@ Result<RunFigures> read_log(const std::string& path) {
   std::string line;
   for (int64_t n = 1; std::getline(lines, line); ++n) {
     auto entry = parse_json(line, fmt::format("{}:{}", file, n));
+    if (!entry.ok() && lines.eof()) break;  // the run is writing it, or was killed while it did
     if (!entry.ok()) return entry.status();
     if (!entry->is_object() || !entry->contains("type")) {
       return Status(dsa::StatusCode::kCorruption,

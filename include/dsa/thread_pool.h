@@ -5,6 +5,8 @@
 #include <functional>
 #include <memory>
 
+#include "dsa/status.h"
+
 namespace dsa {
 
 // Thread safety   one thread at a time may call parallel_for of a pool.
@@ -14,12 +16,15 @@ namespace dsa {
 //   3. Which worker runs an item is not defined; results may not depend on it.
 class ThreadPool {
  public:
-  // n_threads <= 0: one per hardware thread this process may run on.
+  // n_threads <= 0: one per hardware thread this process may run on. Where the system refuses a
+  // thread, none is started: the pool is the caller alone, and status() says so.
   explicit ThreadPool(int n_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
+  //   Errors  kResourceExhausted: the system refused a thread; names the number that was wanted
+  const Status& status() const;
   int n_threads() const;
 
   // Runs fn(item, worker) for every item in [0, n_items); 0 <= worker < n_threads().

@@ -147,7 +147,7 @@ struct TrainStep {
 
 struct TrainEvaluation {
   int64_t step = 0;
-  double loss = 0;    // held-out, with the attention of the stage
+  double loss = 0;    // held-out; dense attention in pretrain, else over the selected rows
   double recall = 0;  // of the dense attention's best k by the selection; NaN in pretrain
   double mass = 0;    // of the dense attention on the selection; likewise
 };

@@ -12,6 +12,7 @@
 
 #include "common/math.h"
 #include "common/status_macros.h"
+#include "convert/copy_file.h"
 #include "convert/encode.h"
 #include "convert/shard_writer.h"
 #include "formats/cache_layout.h"
@@ -235,20 +236,19 @@ Result<std::string> changed_config(const Checkpoint& in, WeightType type) {
 // Everything in the folder but weights and the configuration.
 Status copy_other_files(const std::string& in, const AtomicFolder& out) {
   std::error_code failed;
-  for (const fs::directory_entry& entry : fs::directory_iterator(in, failed)) {
-    const std::string name = entry.path().filename().string();
+  fs::directory_iterator entry(in, failed);
+  for (; !failed && entry != fs::directory_iterator(); entry.increment(failed)) {
+    const std::string name = entry->path().filename().string();
     const bool weights =
         name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
     if (weights || name == "config.json" || name == "training_state.json" || name.starts_with("."))
       continue;
-    if (!entry.is_regular_file(failed) || failed) continue;
-    fs::copy_file(entry.path(), out.file(name), failed);
-    if (failed) {
-      return error(StatusCode::kIoError, "{}: cannot copy: {}", entry.path().string(),
-                   failed.message());
-    }
+    std::error_code unknown;
+    if (!entry->is_regular_file(unknown)) continue;
+    DSA_RETURN_IF_ERROR(copy_file(entry->path().string(), out.file(name)));
   }
-  return {};
+  if (!failed) return {};
+  return error(StatusCode::kIoError, "{}: cannot list: {}", in, failed.message());
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "common/math.h"
 #include "common/status_macros.h"
+#include "convert/copy_file.h"
 #include "convert/encode.h"
 #include "convert/shard_writer.h"
 #include "formats/cache_layout.h"
@@ -122,10 +123,7 @@ Status copy_tokenizer(const std::string& dir, const AtomicFolder& out) {
     const std::string from = dir + "/" + name;
     std::error_code failed;
     if (!std::filesystem::exists(from, failed)) continue;
-    std::filesystem::copy_file(from, out.file(name), failed);
-    if (failed) {
-      return error(StatusCode::kIoError, "{}: cannot copy: {}", from, failed.message());
-    }
+    DSA_RETURN_IF_ERROR(copy_file(from, out.file(name)));
   }
   return {};
 }

@@ -46,6 +46,7 @@ Engine::Impl::Impl(std::shared_ptr<const Model> model_, const EngineOptions& opt
 }
 
 Status Engine::Impl::allocate() {
+  DSA_RETURN_IF_ERROR(threads.status());
   const ModelConfig& config = model->config();
   DSA_ASSIGN_OR_RETURN(const kernels::KernelTable* table, select_kernels());
   DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(config, options)));

@@ -45,6 +45,7 @@ void wait_for_cores(ThreadPool* pool, DotLoop loop) {
 }  // namespace
 
 Result<Yardsticks> Yardsticks::create(const kernels::KernelTable& table, ThreadPool* pool) {
+  DSA_RETURN_IF_ERROR(pool->status());
   Yardsticks made;
   made.kernels_ = &table;
   made.pool_ = pool;

@@ -4,26 +4,41 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "common/math.h"
+#include "common/status_macros.h"
 #include "runtime/aligned_buffer.h"
 
 namespace dsa {
 
+// a * b, or the largest size when it does not fit: no allocation gives so much.
+inline size_t saturating_mul(size_t a, size_t b) {
+  size_t product = 0;
+  return __builtin_mul_overflow(a, b, &product) ? std::numeric_limits<size_t>::max() : product;
+}
+
 // Usage: add() every piece, allocate() once, then the pointers given to add() are set.
+// Sizes that do not fit a size_t stay at its largest value, which allocate() refuses.
 class ScratchPlan {
  public:
   // *pointer will point to n values of T, 64-byte aligned.
   template <class T>
   void add(T** pointer, size_t n) {
     pieces_.push_back({pointer, n_bytes_});
-    n_bytes_ += round_up<size_t>(n * sizeof(T), kAlignment);
+    const size_t room = (kTooMany - n_bytes_) / kAlignment * kAlignment;
+    n_bytes_ =
+        n > room / sizeof(T) ? kTooMany : n_bytes_ + round_up<size_t>(n * sizeof(T), kAlignment);
   }
 
   size_t n_bytes() const { return n_bytes_; }
 
+  //   Errors  kResourceExhausted: the system has not so much; `what` names the use.
   Result<AlignedBuffer> allocate(const char* what) const {
+    if (n_bytes_ == kTooMany) {
+      return error(StatusCode::kResourceExhausted, "{}: more than {} bytes", what, kTooMany);
+    }
     Result<AlignedBuffer> buffer = AlignedBuffer::allocate(n_bytes_, what);
     if (!buffer.ok()) return buffer;
     for (const Piece& piece : pieces_) {
@@ -39,6 +54,7 @@ class ScratchPlan {
     size_t offset;
   };
   static constexpr size_t kAlignment = 64;
+  static constexpr size_t kTooMany = std::numeric_limits<size_t>::max();
   std::vector<Piece> pieces_;
   size_t n_bytes_ = 0;
 };

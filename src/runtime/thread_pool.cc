@@ -3,8 +3,11 @@
 #include <sched.h>
 
 #include <atomic>
+#include <exception>
 #include <thread>
 #include <vector>
+
+#include "common/status_macros.h"
 
 namespace dsa {
 
@@ -41,6 +44,7 @@ struct ThreadPool::State {
   bool stopping = false;
   int64_t n_items = 0;
   const std::function<void(int64_t, int)>* fn = nullptr;
+  Status status;
 
   void run_items(int worker) {
     for (;;) {
@@ -65,20 +69,39 @@ struct ThreadPool::State {
     generation.fetch_add(1, std::memory_order_release);
     generation.notify_all();
   }
+
+  void start_threads(int n_threads) {
+    try {
+      for (int worker = 1; worker < n_threads; ++worker)
+        threads.emplace_back([this, worker] { work(worker); });
+    } catch (const std::exception& refused) {  // std::system_error, std::bad_alloc
+      const size_t n_started = threads.size() + 1;
+      stop_threads();
+      status = error(StatusCode::kResourceExhausted, "threads: {}, but the system gives {}: {}",
+                     n_threads, n_started, refused.what());
+    }
+  }
+
+  void stop_threads() {
+    stopping = true;
+    start_job();
+    for (std::thread& thread : threads)
+      thread.join();
+    threads.clear();
+  }
 };
 
 ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>()) {
   if (n_threads <= 0) n_threads = usable_threads();
-  for (int worker = 1; worker < n_threads; ++worker) {
-    state_->threads.emplace_back([state = state_.get(), worker] { state->work(worker); });
-  }
+  state_->start_threads(n_threads);
 }
 
 ThreadPool::~ThreadPool() {
-  state_->stopping = true;
-  state_->start_job();
-  for (std::thread& thread : state_->threads)
-    thread.join();
+  state_->stop_threads();
+}
+
+const Status& ThreadPool::status() const {
+  return state_->status;
 }
 
 int ThreadPool::n_threads() const {

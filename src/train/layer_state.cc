@@ -56,7 +56,7 @@ class Planner {
  private:
   template <class T>
   void add(T** pointer, size_t width) {
-    plan_.add(pointer, width * dims_.max_tokens);
+    plan_.add(pointer, saturating_mul(width, dims_.max_tokens));
   }
 
   void alias(float** to, float** from) { aliases_.emplace_back(to, from); }

@@ -9,6 +9,7 @@
 #include "common/random.h"
 #include "common/status_macros.h"
 #include "formats/float_bits.h"
+#include "io/safetensors.h"
 #include "runtime/scratch.h"
 
 namespace dsa {
@@ -67,12 +68,21 @@ bool writes_to_residual(const Parameter& parameter) {
   return parameter.name.ends_with("o_proj.weight") || parameter.name.ends_with("down_proj.weight");
 }
 
+// At least as many as the layers of that configuration have: three of every expert, and those of
+// the attention, the router, the shared experts and the norms.
+size_t most_of_layers(const ModelConfig& config) {
+  constexpr size_t kBesideExperts = 21;
+  const size_t of_experts = saturating_mul(3, static_cast<size_t>(config.moe.n_experts));
+  const size_t of_layer = std::max(of_experts, of_experts + kBesideExperts);
+  return saturating_mul(static_cast<size_t>(config.n_layers), of_layer);
+}
+
 }  // namespace
 
 const Parameter* ParameterSet::add(Parameter parameter) {
   parameter.size = 1;
   for (const int64_t extent : parameter.shape)
-    parameter.size *= static_cast<size_t>(extent);
+    parameter.size = saturating_mul(parameter.size, static_cast<size_t>(extent));
   parameter.of_indexer = parameter.name.find(".indexer.") != std::string::npos;
   all_.push_back(std::move(parameter));
   return &all_.back();
@@ -245,13 +255,22 @@ Result<std::unique_ptr<ParameterSet>> ParameterSet::create(const ModelConfig& co
                                                            const TrainModelOptions& options,
                                                            const TensorSource* source) {
   std::unique_ptr<ParameterSet> set(new ParameterSet());
+  const size_t most = most_of_layers(config);
+  constexpr size_t kMaxParameters = size_t{1} << 20;
+  if (most > kMaxParameters) {
+    return error(StatusCode::kResourceExhausted,
+                 "{} layers of {} experts: {} tensors, want at most {}", config.n_layers,
+                 config.moe.n_experts, most, kMaxParameters);
+  }
   // Addresses are handed out while the list grows.
-  const auto per_mixture = static_cast<size_t>(3 * config.moe.n_experts + 5);
-  const auto n_layers = static_cast<size_t>(config.n_layers);
-  constexpr size_t kOfAttention = 14;
   constexpr size_t kOutsideLayers = 3;
-  set->all_.reserve(n_layers * (kOfAttention + per_mixture) + kOutsideLayers);
+  set->all_.reserve(most + kOutsideLayers);
   set->declare(config);
+  for (const Parameter& parameter : set->all_) {
+    if (parameter.size != SIZE_MAX) continue;
+    return error(StatusCode::kResourceExhausted, "{}: {}, want a tensor that fits in memory",
+                 parameter.name, shape_text(parameter.shape));
+  }
   DSA_RETURN_IF_ERROR(set->find_sources(options, source));
   DSA_RETURN_IF_ERROR(set->allocate(options));
   set->fill(config, options);

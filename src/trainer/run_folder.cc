@@ -16,7 +16,6 @@
 #include "io/atomic_folder.h"
 #include "io/mapped_file.h"
 #include "io/safetensors.h"
-#include "trainer/config_keys.h"
 
 namespace dsa {
 
@@ -26,36 +25,11 @@ using nlohmann::ordered_json;
 namespace {
 
 constexpr const char* kPrefix = "step-";
-constexpr const char* kStateFile = "/training_state.json";
 constexpr const char* kOptimizerFile = "/optimizer.safetensors";
-
-std::string name_of_step(int64_t step) {
-  return fmt::format("{}{:08}", kPrefix, step);
-}
 
 bool is_checkpoint_name(const std::string& name) {
   return name.starts_with(kPrefix) && name.size() == std::strlen(kPrefix) + 8 &&
          name.find_first_not_of("0123456789", std::strlen(kPrefix)) == std::string::npos;
-}
-
-// Keys that may change when a run goes on: they do not change its weights.
-bool is_free(const std::string& key) {
-  return key == "output" || key == "threads" || key.starts_with("checkpoint.") ||
-         key.starts_with("evaluate.") || key.starts_with("data.text") || key == "data.tokens";
-}
-
-ordered_json values_of(const TrainConfig& config) {
-  TrainConfig copy = config;
-  ordered_json out = ordered_json::object();
-  for (const ConfigKey& key : config_keys(&copy)) {
-    if (is_free(key.name)) continue;
-    std::visit([&](const auto* value) { out[key.name] = *value; }, key.target);
-  }
-  return out;
-}
-
-std::string shown(const ordered_json& value) {
-  return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace).substr(0, 80);
 }
 
 bool stored_as_bf16(const Parameter& parameter, const std::string& weights) {
@@ -127,7 +101,9 @@ void RunFolder::clean() const {
   for (fs::directory_iterator entry(config_.output, failed);
        !failed && entry != fs::directory_iterator(); entry.increment(failed)) {
     const std::string name = entry->path().filename().string();
-    if (name.starts_with(std::string(".") + kPrefix)) left.push_back(entry->path());
+    const bool half_file = (name.starts_with("tokens.bin.") || name.starts_with("log.jsonl.")) &&
+                           name.ends_with(".tmp");
+    if (half_file || name.starts_with(std::string(".") + kPrefix)) left.push_back(entry->path());
   }
   for (const fs::path& path : left)
     fs::remove_all(path, failed);
@@ -136,34 +112,7 @@ void RunFolder::clean() const {
 Result<RunState> RunFolder::load(const std::string& checkpoint,
                                  TrainModel* model,
                                  AdamW* optimizer) const {
-  const std::string path = checkpoint + kStateFile;
-  DSA_ASSIGN_OR_RETURN(const MappedFile text, MappedFile::open(path));
-  const auto* const begin = reinterpret_cast<const char*>(text.bytes().data());
-  const auto state = ordered_json::parse(begin, begin + text.bytes().size(), nullptr, false);
-  const auto number = [&](const char* key) -> int64_t {
-    const auto place = state.is_object() ? state.find(key) : state.end();
-    return place != state.end() && place->is_number_integer() ? place->get<int64_t>() : -1;
-  };
-  RunState run;
-  run.step = number("step");
-  run.position = {static_cast<uint64_t>(number("epoch")),
-                  static_cast<uint64_t>(number("sequence"))};
-  if (run.step < 0 || number("epoch") < 0 || number("epoch") > run.step * (int64_t{1} << 20) ||
-      number("sequence") < 0 || !state.contains("config") || !state["config"].is_object() ||
-      !state.contains("data")) {
-    return corruption("{}: no state of a training run", path);
-  }
-  const ordered_json now = values_of(config_);
-  for (const auto& [key, value] : now.items()) {
-    const ordered_json before = state["config"].value(key, ordered_json());
-    if (before == value) continue;
-    return invalid_argument(
-        "{}: {} was {} when {} was saved: want the same, or another output folder", key,
-        shown(value), shown(before), checkpoint);
-  }
-  if (state["data"] != fmt::format("{:016x}", start_.tokens->data_checksum())) {
-    return invalid_argument("data: other tokens than when {} was saved", checkpoint);
-  }
+  DSA_ASSIGN_OR_RETURN(const RunState run, read_run_state(checkpoint, config_, start_));
   DSA_ASSIGN_OR_RETURN(const SafetensorsFile file,
                        SafetensorsFile::open(checkpoint + kOptimizerFile));
   for (const Parameter& parameter : model->parameters()) {
@@ -264,7 +213,7 @@ Status RunFolder::write_tokenizer(const std::string& folder) const {
 Result<std::string> RunFolder::save(const RunState& state,
                                     const TrainModel& model,
                                     const AdamW& optimizer) const {
-  const std::string path = config_.output + "/" + name_of_step(state.step);
+  const std::string path = config_.output + "/" + checkpoint_name(state.step);
   std::error_code failed;
   if (fs::exists(path, failed)) return path;  // this very step, saved before
   DSA_ASSIGN_OR_RETURN(AtomicFolder folder, AtomicFolder::create(path));
@@ -274,20 +223,25 @@ Result<std::string> RunFolder::save(const RunState& state,
   const char* const dtype = config_.checkpoint.weights == "f32" ? "float32" : "bfloat16";
   DSA_RETURN_IF_ERROR(
       write_file(folder.file("config.json"), model_config_json(start_.config, dtype)));
-  const ordered_json text = {{"step", state.step},
-                             {"epoch", state.position.epoch},
-                             {"sequence", state.position.sequence},
-                             {"data", fmt::format("{:016x}", start_.tokens->data_checksum())},
-                             {"config", values_of(config_)}};
-  DSA_RETURN_IF_ERROR(write_file(folder.folder() + kStateFile, text.dump(1) + "\n"));
+  DSA_RETURN_IF_ERROR(
+      write_file(folder.folder() + kStateFile, run_state_text(state, config_, start_)));
   DSA_RETURN_IF_ERROR(folder.commit());
-  // A link is replaced as a whole by a rename; that it is old at worst does no harm.
-  const std::string link = config_.output + "/.step-latest";
-  fs::remove(link, failed);
-  fs::create_symlink(name_of_step(state.step), link, failed);
-  if (!failed) fs::rename(link, config_.output + "/latest", failed);
+  DSA_RETURN_IF_ERROR(point_latest(path));
   remove_old();
   return path;
+}
+
+// A link is replaced as a whole by a rename.
+Status RunFolder::point_latest(const std::string& checkpoint) const {
+  const std::string pending = config_.output + "/.step-latest";
+  const std::string link = config_.output + "/latest";
+  std::error_code failed;
+  fs::remove(pending, failed);
+  fs::create_symlink(fs::path(checkpoint).filename(), pending, failed);
+  if (!failed) fs::rename(pending, link, failed);
+  if (!failed) return {};
+  return error(StatusCode::kIoError, "{}: cannot point to {}: {}", link, checkpoint,
+               failed.message());
 }
 
 // Under another name first: what is left of a killed removal is no checkpoint.

@@ -11,17 +11,11 @@
 #include "dsa/status.h"
 #include "dsa/train.h"
 
-#include "data/sequences.h"
 #include "trainer/adamw.h"
+#include "trainer/run_state.h"
 #include "trainer/start.h"
 
 namespace dsa {
-
-// Where a run is: all that is not weights.
-struct RunState {
-  int64_t step = 0;  // done
-  SequenceOrder::Position position;
-};
 
 class RunFolder {
  public:
@@ -31,15 +25,18 @@ class RunFolder {
   std::optional<std::string> newest() const;
 
   // Reads a checkpoint into the parameters' values and the optimiser.
-  //   Errors  kInvalidArgument: made by another configuration (names the key) or another token
-  //           file; kNotFound, kIoError, kCorruption: files
+  //   Errors  kInvalidArgument: made by another configuration (names the key), token file or init;
+  //   kNotFound, kIoError, kCorruption: files
   Result<RunState> load(const std::string& checkpoint, TrainModel* model, AdamW* optimizer) const;
 
   // Writes the checkpoint of that state, points `latest` to it and removes all but the newest.
-  //   Errors  kIoError: the folder is as it was
+  //   Errors  kIoError: no checkpoint was removed
   Result<std::string> save(const RunState& state,
                            const TrainModel& model,
                            const AdamW& optimizer) const;
+
+  // Points `latest` to a checkpoint: save() may have been killed before it did.   Errors  kIoError
+  Status point_latest(const std::string& checkpoint) const;
 
   // Removes what a killed process left half-written.
   void clean() const;

@@ -7,9 +7,11 @@
 
 #include "dsa/token_data.h"
 
+#include "common/sha256.h"
 #include "common/status_macros.h"
 #include "data/control_ids.h"
 #include "io/checkpoint.h"
+#include "io/mapped_file.h"
 #include "trainer/mla_source.h"
 
 namespace dsa {
@@ -74,6 +76,22 @@ ModelConfig new_model(const TrainConfig& config, const Tokenizer& tokenizer) {
   return out;
 }
 
+// Sizes and bytes of the configuration and the weights, wherever they lie.
+Result<std::string> checksum_of(const Checkpoint& checkpoint) {
+  std::vector<std::string> paths = {checkpoint.config_path()};
+  for (const SafetensorsFile& shard : checkpoint.shards())
+    paths.push_back(shard.name());
+  std::sort(paths.begin() + 1, paths.end());
+  Sha256 sum;
+  for (const std::string& path : paths) {
+    DSA_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
+    const auto bytes = file.bytes();
+    sum.add(fmt::format("{} ", bytes.size()));
+    sum.add(std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()));
+  }
+  return to_hex(sum.finish());
+}
+
 Status use_checkpoint(const TrainConfig& config, RunStart* run) {
   DSA_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(config.init));
   DSA_ASSIGN_OR_RETURN(run->config,
@@ -82,6 +100,7 @@ Status use_checkpoint(const TrainConfig& config, RunStart* run) {
     return invalid_argument("{}: the model comes from init, {}: want no [model] beside it", *key,
                             config.init);
   }
+  DSA_ASSIGN_OR_RETURN(run->init_checksum, checksum_of(checkpoint));
   run->source = std::make_unique<Checkpoint>(std::move(checkpoint));
   ModelConfig& model = run->config;
   if (model.fp8_weights) {
@@ -157,6 +176,27 @@ Status open_data(const TrainConfig& config, RunStart* run) {
   return {};
 }
 
+// Keys that another stage, or a run from a checkpoint, would read.
+Status check_effects(const TrainConfig& config) {
+  struct Rule {
+    const char* key;
+    bool has_effect;
+    const char* want;
+  };
+  const bool warmup = config.stage == "warmup";
+  for (const Rule& rule : {
+           Rule{"indexer.renew", !config.init.empty(), "init beside it"},
+           Rule{"optimizer.indexer_learning_rate", config.stage == "sparse", "stage \"sparse\""},
+           Rule{"optimizer.expert_bias_rate", !warmup, "another stage than \"warmup\""},
+           Rule{"precision.recompute", !warmup, "another stage than \"warmup\""},
+       }) {
+    if (rule.has_effect || given_with(config, rule.key) == nullptr) continue;
+    return invalid_argument("{}: has no effect here: want {}, or no {}", rule.key, rule.want,
+                            rule.key);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<RunStart> prepare_run(const TrainConfig& config) {
@@ -165,11 +205,13 @@ Result<RunStart> prepare_run(const TrainConfig& config) {
   if (run.stage == TrainStage::kWarmup && config.init.empty()) {
     return invalid_argument("init: absent, want the checkpoint whose indexers are to learn");
   }
+  DSA_RETURN_IF_ERROR(check_effects(config));
   std::error_code failed;
   std::filesystem::create_directories(config.output, failed);
   if (failed) {
     return error(StatusCode::kIoError, "{}: cannot create: {}", config.output, failed.message());
   }
+  DSA_ASSIGN_OR_RETURN(run.lock, FolderLock::take(config.output));
   DSA_RETURN_IF_ERROR(open_tokenizer(config, &run));
   if (config.init.empty()) {
     run.config = new_model(config, *run.tokenizer);

@@ -13,13 +13,16 @@
 #include "data/token_file.h"
 #include "io/tensor_source.h"
 #include "train/train_model.h"
+#include "trainer/folder_lock.h"
 
 namespace dsa {
 
 struct RunStart {
+  FolderLock lock;  // of the output folder, for the life of the run
   TrainStage stage = TrainStage::kPretrain;
   ModelConfig config;                    // of the checkpoints to write; they can be run
   std::unique_ptr<TensorSource> source;  // null: random weights
+  std::string init_checksum;             // of init's configuration and weights; empty: no init
   bool new_indexers = false;
   std::string tokenizer_dir;
   std::unique_ptr<Tokenizer> tokenizer;

@@ -97,6 +97,7 @@ class Run {
 };
 
 Status Run::make_model() {
+  DSA_RETURN_IF_ERROR(pool_.status());
   TrainModelOptions options;
   options.stage = start_.stage;
   const int64_t per_pass = std::min(config_.batch.sequences_per_pass, config_.batch.sequences);
@@ -128,6 +129,7 @@ Status Run::resume() {
     checkpoint_ = *newest;
     DSA_ASSIGN_OR_RETURN(state_, folder_.load(*newest, model_.get(), optimizer_.get()));
     DSA_RETURN_IF_ERROR(order_->seek(state_.position));
+    DSA_RETURN_IF_ERROR(folder_.point_latest(*newest));
   }
   DSA_ASSIGN_OR_RETURN(RunLog log, RunLog::open(config_.output + "/log.jsonl", state_.step));
   log_ = std::make_unique<RunLog>(std::move(log));

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "runtime/cpu.h"
 
@@ -27,6 +28,22 @@ TEST(ScratchPlan, GivesEveryPieceItsOwnAlignedZeroedMemory) {
   for (int i = 0; i < 65; ++i)
     EXPECT_EQ(bytes[i], 0);
   EXPECT_EQ(buffer->size(), 64U + 128U);
+}
+
+TEST(ScratchPlan, RefusesSizesThatDoNotFit) {
+  constexpr size_t kMost = std::numeric_limits<size_t>::max();
+  // As a product, after rounding up, and as a sum.
+  for (const std::vector<size_t>& sizes :
+       {std::vector<size_t>{kMost / 4 + 2}, {kMost / 4}, {kMost / 8, kMost / 8 + 64, 1}}) {
+    std::vector<float*> pieces(sizes.size(), nullptr);
+    ScratchPlan plan;
+    for (size_t i = 0; i < sizes.size(); ++i)
+      plan.add(&pieces[i], sizes[i]);
+    const auto buffer = plan.allocate("the activations");
+    ASSERT_FALSE(buffer.ok());
+    EXPECT_EQ(buffer.status().code(), StatusCode::kResourceExhausted);
+    EXPECT_NE(buffer.status().message().find("the activations: more"), std::string::npos);
+  }
 }
 
 TEST(AlignedBuffer, RefusesWhatTheSystemCannotGive) {

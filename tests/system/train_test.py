@@ -1,6 +1,7 @@
 """dsa train, convert, plot and the texts of tokenize: from text to a model that runs; killed runs
 that go on; what is wrong with configurations and data, in one line."""
 import json
+import math
 import os
 import pathlib
 import re
@@ -12,7 +13,7 @@ import time
 import unittest
 import xml.dom.minidom
 
-from dsa_program import MODEL, PROGRAM, run, succeed
+from dsa_program import MODEL, PROGRAM, SANITIZED, run, succeed
 
 SIZES = """
 [model]
@@ -150,7 +151,8 @@ class Train(unittest.TestCase):
         self.assertGreater(n_kills, 0)
         self.assertEqual(self.final_bytes("killed"), self.final_bytes("straight"))
         self.assertEqual(self.losses("killed"), self.losses("straight"))
-        left = [name for name in os.listdir(self.dir / "killed") if name.startswith(".")]
+        left = [name for name in os.listdir(self.dir / "killed")
+                if name.startswith(".") and name != ".lock"]
         self.assertEqual(left, [])
 
     def test_ctrl_c_saves(self):
@@ -192,6 +194,18 @@ class Train(unittest.TestCase):
         succeed("train", config, "-q")  # with room again
         succeed("train", config, "-q", "--set", f"output={self.dir}/not-full")
         self.assertEqual(self.final_bytes("full")[0], self.final_bytes("not-full")[0])
+
+    @unittest.skipIf(SANITIZED, "memory is not the program's own")
+    def test_says_when_the_system_refuses_a_thread(self):
+        def small_memory():
+            resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+
+        for args in (["train", self.config("threads"), "--set", "threads=1024", "-q"],
+                     ["perplexity", "-m", MODEL, "-f", MODEL / "heldout.txt", "--threads", 1024]):
+            done = subprocess.run([PROGRAM, *map(str, args)], capture_output=True,
+                                  preexec_fn=small_memory, restore_signals=False)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn(b"threads: 1024, but the system gives ", done.stderr)
 
     def test_says_what_is_wrong_with_a_configuration(self):
         good = self.config("bad")
@@ -239,12 +253,23 @@ class Train(unittest.TestCase):
 
     def test_plot_names_a_log_it_cannot_read(self):
         log = self.dir / "bad.jsonl"
-        for text, words in (("{", "bad.jsonl:1"), ("[]", "want an object"), ("", "no steps")):
+        for text, words in (("{\n", "bad.jsonl:1"), ("[]", "want an object"), ("", "no steps")):
             log.write_text(text)
             code, _, err = run("plot", log, "-o", self.dir / "bad.svg")
             self.assertEqual((code, err.count("\n")), (1, 1), err)
             self.assertIn(words, err)
         self.assertFalse((self.dir / "bad.svg").exists())
+
+    def test_plot_draws_what_can_be_drawn_of_odd_values(self):
+        log, svg = self.dir / "odd.jsonl", self.dir / "odd.svg"
+        ulp = math.nextafter(2.5e17, math.inf)
+        for losses in ([1e308, -1e308, 2], [1e300, -1e300], [2.5e17, ulp], [5e-324, 0], [None, 3]):
+            lines = [json.dumps({"type": "step", "step": i, "loss": loss, "index_kl_of_layer": odd})
+                     for i, (loss, odd) in enumerate(zip(losses, (3, {"a": 1}, "x")))]
+            log.write_text("\n".join(lines) + '\n{"type": "st')
+            succeed("plot", log, "-o", svg)
+            xml.dom.minidom.parseString(svg.read_text())
+            self.assertNotRegex(svg.read_text(), r"\b(nan|inf)\b|[ML ]-?(nan|inf)")
 
 
 class Convert(unittest.TestCase):

@@ -327,5 +327,15 @@ TEST_F(TrainModelTest, StepFlopsGrowLinearlyOnceTheBudgetIsFull) {
   EXPECT_GT(model->step_flops(1), 0);
 }
 
+TEST(TrainModel, NamesATensorWhoseSizeFitsNoMemory) {
+  ModelConfig config = TinyModel(tiny_config()).config();
+  config.vocab_size = config.hidden_size = int64_t{1} << 32;  // the product is 0 modulo 2^64
+  ThreadPool pool(1);
+  const auto model = TrainModel::create(config, {.max_tokens = 8}, &pool);
+  ASSERT_FALSE(model.ok());
+  EXPECT_EQ(model.status().code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(model.status().message(), testing::HasSubstr("model.embed_tokens.weight"));
+}
+
 }  // namespace
 }  // namespace dsa

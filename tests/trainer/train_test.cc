@@ -127,8 +127,33 @@ TEST_F(Train, KeepsTheNewestCheckpointsAndPointsToTheLast) {
   for (const auto& entry : std::filesystem::directory_iterator(runs_->file("keep")))
     names.push_back(entry.path().filename().string());
   EXPECT_THAT(names, testing::UnorderedElementsAre("step-00000005", "step-00000006", "latest",
-                                                   "log.jsonl", "tokens.bin"));
+                                                   "log.jsonl", "tokens.bin", ".lock"));
   EXPECT_EQ(std::filesystem::read_symlink(runs_->file("keep/latest")), "step-00000006");
+}
+
+TEST_F(Train, PointsToTheNewestCheckpointAgainAfterAKillBeforeThat) {
+  const TrainConfig config = runs_->config("pretrain", "stale", {"checkpoint.every=3"});
+  must_train(config);
+  const std::string link = runs_->file("stale/latest");
+  std::filesystem::remove(link);
+  std::filesystem::create_symlink("step-00000003", link);
+  must_train(config);
+  EXPECT_EQ(std::filesystem::read_symlink(link), "step-00000006");
+}
+
+TEST_F(Train, KeepsOldCheckpointsWhereTheLinkCannotBeMade) {
+  TrainHooks hooks;
+  hooks.step = [&](const TrainStep& step) {
+    if (step.step < 2) return true;
+    std::filesystem::remove(runs_->file("nolink/latest"));
+    std::filesystem::create_directories(runs_->file("nolink/latest/full"));
+    return true;
+  };
+  const auto report = train(
+      runs_->config("pretrain", "nolink", {"checkpoint.every=1", "checkpoint.keep=1"}), hooks);
+  ASSERT_FALSE(report.ok());
+  EXPECT_THAT(report.status().message(), HasSubstr("nolink/latest: cannot point to"));
+  EXPECT_TRUE(std::filesystem::exists(runs_->file("nolink/step-00000001")));
 }
 
 TEST_F(Train, DoesNothingMoreToAFinishedRun) {
@@ -153,15 +178,64 @@ TEST_F(Train, RefusesToGoOnWithOtherValues) {
                  "document");
 }
 
+TEST_F(Train, GoesOnFromAnInitThatWasMovedButNotFromOneThatChanged) {
+  namespace fs = std::filesystem;
+  const auto config = [&](const std::string& init) {
+    return runs_->config("sparse", "moved", {"init=" + runs_->file(init), "optimizer.steps=1"});
+  };
+  fs::copy(runs_->file("random"), runs_->file("first"), fs::copy_options::recursive);
+  must_train(config("first"));
+  fs::rename(runs_->file("first"), runs_->file("second"));
+  must_train(config("second"));
+  std::fstream weights(runs_->file("second/model.safetensors"),
+                       std::ios::in | std::ios::out | std::ios::binary);
+  weights.seekp(-1, std::ios::end);
+  weights.put('!');
+  weights.close();
+  expect_refused(config("second"), "holds another model than when");
+}
+
+TEST_F(Train, RefusesAStateOfAnotherStep) {
+  const TrainReport report = must_train(runs_->config("pretrain", "step"));
+  const std::string path = report.checkpoint + "/training_state.json";
+  const auto state = nlohmann::ordered_json::parse(read_bytes(path));
+  for (const int64_t step : {int64_t{3}, INT64_MAX}) {
+    auto changed = state;
+    changed["step"] = step;
+    std::ofstream(path) << changed;
+    expect_refused(runs_->config("pretrain", "step"), "want that of step-00000006");
+  }
+  auto later = state;
+  later["step"] = 7;
+  std::ofstream(path) << later;
+  std::filesystem::rename(report.checkpoint, runs_->file("step/step-00000007"));
+  expect_refused(runs_->config("pretrain", "step"), "want at most step 6");
+}
+
 TEST_F(Train, IgnoresWhatAKilledProcessLeft) {
   const TrainConfig config =
       runs_->config("pretrain", "left", {"checkpoint.every=2", "optimizer.steps=4"});
   std::filesystem::create_directories(runs_->file("left/.step-00000002.tmp"));
   std::filesystem::create_directories(runs_->file("left/.step-00000001.old"));
   runs_->dir().write("left/.step-00000002.tmp/model.safetensors", "half");
+  runs_->dir().write("left/tokens.bin.123.tmp", "half");
+  runs_->dir().write("left/log.jsonl.123.tmp", "half");
   EXPECT_TRUE(must_train(config).finished);
+  EXPECT_FALSE(std::filesystem::exists(runs_->file("left/tokens.bin.123.tmp")));
+  EXPECT_FALSE(std::filesystem::exists(runs_->file("left/log.jsonl.123.tmp")));
   EXPECT_FALSE(std::filesystem::exists(runs_->file("left/.step-00000002.tmp")));
   EXPECT_FALSE(std::filesystem::exists(runs_->file("left/.step-00000001.old")));
+}
+
+TEST_F(Train, RefusesAFolderThatAnotherRunUses) {
+  const TrainConfig config = runs_->config("pretrain", "shared", {"optimizer.steps=1"});
+  TrainHooks hooks;
+  hooks.step = [&](const TrainStep&) {
+    expect_refused(config, "shared/.lock: held by another run");
+    return true;
+  };
+  must_train(config, hooks);
+  must_train(config);  // the lock went with the run
 }
 
 TEST_F(Train, NamesADamagedCheckpoint) {
@@ -181,12 +255,25 @@ TEST_F(Train, NamesKeysThatContradictEachOther) {
   expect_refused(runs_->config("sparse", "x", {init, "model.hidden=3"}), "model.hidden");
   expect_refused(runs_->config("sparse", "x", {init, "indexer.heads=3"}), "indexer.renew");
   expect_refused(runs_->config("sparse", "x", {init, "data.context=1000"}), "max_position, 128");
+  for (const std::string key : {"optimizer.indexer_learning_rate=0.1",
+                                "optimizer.expert_bias_rate=0.1", "precision.recompute=true"}) {
+    expect_refused(runs_->config("warmup", "x", {init, key}), key.substr(0, key.find('=')));
+  }
+  expect_refused(runs_->config("sparse", "x", {"indexer.renew=true"}), "want init beside it");
   expect_refused(runs_->config("pretrain", "x", {"model.groups=3"}), "n_group");
   expect_refused(runs_->config("pretrain", "x", {"model.kv_lora_rank=15"}), "kv_lora_rank");
   expect_refused(runs_->config("pretrain", "x", {"data.text=" + runs_->file("none")}), "none");
   expect_refused(runs_->config("pretrain", "x", {"data.tokenizer=" + runs_->file("none")}),
                  "none/tokenizer.json");
   expect_refused(runs_->config("pretrain", "x", {"data.text=[]"}), "want data.text");
+}
+
+TEST_F(Train, RefusesMoreTensorsThanAModelMayHave) {
+  const auto report =
+      train(runs_->config("pretrain", "x", {"model.layers=4096", "model.experts=65536"}), {});
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.status().code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(report.status().message(), HasSubstr("tensors, want at most"));
 }
 
 TEST_F(Train, NamesADamagedTokenFile) {
