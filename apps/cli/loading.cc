@@ -71,6 +71,8 @@ class Fields {
     return out;
   }
 
+  bool has(const char* field) const { return find(field) != nullptr; }
+
   void refuse(const char* field, const ordered_json& value, std::string_view wanted) {
     if (!status_.ok()) return;
     status_ = Status(StatusCode::kCorruption,
@@ -142,7 +144,8 @@ Result<GenerationConfig> read_generation_config(const std::string& dir, int64_t 
   Fields fields(*config, path);
   GenerationConfig out;
   out.end_ids = fields.integers_or_none("eos_token_id", vocab_size - 1);
-  if (fields.flag_or("do_sample", false)) {
+  if (fields.has("do_sample")) out.samples = fields.flag_or("do_sample", false);
+  if (out.samples.value_or(false)) {
     out.sampling.temperature = fields.number_or("temperature", 1.0F);
     out.sampling.top_p = fields.number_or("top_p", 1.0F);
     out.sampling.top_k = fields.integer_or("top_k", 0, std::numeric_limits<int32_t>::max());

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,6 +25,7 @@ struct TextModel {
 };
 
 struct GenerationConfig {
+  std::optional<bool> samples;  // do_sample
   dsa::SamplerOptions sampling;
   std::vector<int32_t> end_ids;  // tokens that end the text, besides those of config.json
 };

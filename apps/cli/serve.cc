@@ -99,6 +99,8 @@ void add_limit_options(CLI::App& app, ServeOptions& all) {
              "Sequences in the queue");
   add_number(app, group, "--max-body", options.max_body_bytes, 1024, int64_t{1} << 30,
              "Bytes of a request's body");
+  add_number(app, group, "--max-bodies", options.max_bodies_bytes, 1024, int64_t{1} << 40,
+             "Bytes of the bodies of all requests at a time");
   add_number(app, group, "--max-header", options.max_header_bytes, 1024, 1 << 20,
              "Bytes of a request's header");
   add_number(app, group, "--max-unsent", options.max_unsent_bytes, 4096, int64_t{1} << 30,
@@ -134,8 +136,12 @@ void add_cache_size_options(CLI::App& app, ServeOptions& options) {
       ->type_name("MS")
       ->check(CLI::Range(1.0, 60000.0))
       ->group(group);
-  app.add_flag("--no-prefix-cache", options.no_prefix_cache, "Read every prompt anew")
-      ->group(group);
+  auto* anew = app.add_flag("--no-prefix-cache", options.no_prefix_cache, "Read every prompt anew")
+                   ->group(group);
+  app.add_flag("--share-prompt-cache", options.server.share_prompts,
+               "Requests with other API keys find a prompt in the cache too")
+      ->group(group)
+      ->excludes(anew);
   auto* disk = app.add_option("--disk-cache", options.scheduler.disk.dir,
                               "Directory of the cache that survives restarts (default: none)")
                    ->type_name("DIR")
@@ -155,10 +161,10 @@ dsa::EngineOptions serving_options(const ServeOptions& options, const dsa::Model
   return engine;
 }
 
-// Where generation_config.json does not ask for sampling, what OpenAI's API has as default.
+// Where generation_config.json does not say, what OpenAI's API has as default.
 dsa::SamplerOptions default_sampling(const GenerationConfig& generation) {
   dsa::SamplerOptions sampling = generation.sampling;
-  if (sampling.temperature == 0.0F) sampling.temperature = 1.0F;
+  if (!generation.samples) sampling.temperature = 1.0F;
   return sampling;
 }
 

@@ -118,6 +118,7 @@ Json delta_json(const AnswerHead& head, int64_t choice, const dsa::CompletionPar
 Json chunk_json(const AnswerHead& head, Json choice) {
   Json chunk = head_json(head, true);
   chunk["choices"] = Json::array({std::move(choice)});
+  if (head.usage_follows) chunk["usage"] = nullptr;
   return chunk;
 }
 

@@ -28,6 +28,7 @@ struct AnswerHead {
   std::string id;
   int64_t created = 0;
   const ModelInfo* model = nullptr;
+  bool usage_follows = false;  // a chunk of its own has it; it is null in the others
 };
 
 // One choice of an answer that is not streamed, gathered from its pieces.

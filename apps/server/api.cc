@@ -55,6 +55,20 @@ bool is_json(std::string_view type) {
   return media == "application/json";
 }
 
+// "a%2Fb" -> "a/b"; what is no escape stays.
+std::string percent_decoded(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    unsigned value = 0;
+    const char* const digits = text.data() + i + 1;
+    const bool escape = text[i] == '%' && text.size() - i > 2 &&
+                        std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2;
+    out += escape ? static_cast<char>(value) : text[i];
+    if (escape) i += 2;
+  }
+  return out;
+}
+
 ApiError refusal(int status, std::string message, std::string code) {
   ApiError error;
   error.status = status;
@@ -102,11 +116,9 @@ Api::Api(ApiOptions options,
       report_(std::move(report)),
       next_id_(random_number()) {}
 
-void Api::handle(std::shared_ptr<Exchange> exchange) {
-  const HttpRequest& request = exchange->request();
+Api::Found Api::find(const HttpRequest& request) const {
   const std::string method = request.method == "HEAD" ? "GET" : request.method;
-  const Route* found = nullptr;
-  const Route* same_path = nullptr;
+  Found found;
   for (const Route& route : kRoutes) {
     const std::string_view path = route.path;
     const bool folder = path.back() == '/';  // a model's name follows
@@ -114,50 +126,63 @@ void Api::handle(std::shared_ptr<Exchange> exchange) {
                                    std::string_view(request.path).substr(0, path.size()) == path
                              : request.path == path;
     if (!fits) continue;
-    same_path = &route;
-    if (method == route.method) found = &route;
+    found.path_known = true;
+    found.name = route.path;
+    if (method == route.method) found.route = &route;
   }
   const bool is_page = method == "GET" && find_page(request.path) != nullptr;
-  exchange->set_route(same_path != nullptr ? same_path->path : is_page ? "page" : "other");
-  add_cors(exchange);
-  if (method == "OPTIONS" && same_path != nullptr && !options_.cors_origin.empty()) {
-    return preflight(exchange);
-  }
-  if (!admit(exchange, found, same_path != nullptr || is_page)) return;
-  if (found == nullptr) return page(exchange);
-  if (!found->slow) return (this->*found->handler)(exchange);
-  worker_.post(
-      [this, found, exchange = std::move(exchange)] { (this->*found->handler)(exchange); });
+  if (!found.path_known) found.name = is_page ? "page" : "other";
+  found.refusal = refusal_of(request, found);
+  return found;
 }
 
-bool Api::admit(const Shared& exchange, const Route* route, bool path_known) {
-  const HttpRequest& request = exchange->request();
-  const bool open = route != nullptr && route->access == Access::kOpen;
-  const bool needs_key = route != nullptr && !open && !keys_.empty();
-  std::optional<ApiError> error;
+bool Api::refuses(const HttpRequest& head) const {
+  return find(head).refusal.has_value();
+}
+
+void Api::handle(std::shared_ptr<Exchange> exchange) {
+  const Found found = find(exchange->request());
+  exchange->set_route(found.name);
+  add_cors(exchange);
+  const bool asks = exchange->request().method == "OPTIONS" && found.path_known;
+  if (asks && !options_.cors_origin.empty()) return preflight(exchange);
+  if (found.refusal) return respond_error(exchange, *found.refusal);
+  if (found.route == nullptr) return page(exchange);
+  const auto handler = found.route->handler;
+  if (!found.route->slow) return (this->*handler)(exchange);
+  worker_.post([this, handler, exchange = std::move(exchange)] { (this->*handler)(exchange); });
+}
+
+std::optional<ApiError> Api::refusal_of(const HttpRequest& request, const Found& found) const {
+  const bool open = found.route != nullptr && found.route->access == Access::kOpen;
+  const bool needs_key = found.route != nullptr && !open && !keys_.empty();
+  const bool is_page = found.name == "page";
   if (options_.check_host && !is_local_name(request.host)) {
-    error = refusal(
+    return refusal(
         403, fmt::format("Host: {}, want the name of this machine", shown(Json(request.host))),
         "wrong_host");
-  } else if (!path_known) {
-    error =
-        refusal(404, fmt::format("{}: no such endpoint", shown(Json(request.path))), "not_found");
-  } else if (route == nullptr && find_page(request.path) == nullptr) {
-    error = refusal(405,
-                    fmt::format("{}: method {} is not for this endpoint", shown(Json(request.path)),
-                                shown(Json(request.method))),
-                    "method_not_allowed");
-  } else if (needs_key && !keys_.allow(request.authorization)) {
-    error = refusal(401, "Authorization: want \"Bearer KEY\" with one of the server's keys",
-                    "invalid_api_key");
-  } else if (request.method == "POST" && !is_json(request.content_type)) {
-    error = refusal(415,
-                    fmt::format("Content-Type: {}, want \"application/json\"",
-                                shown(Json(request.content_type))),
-                    "unsupported_media_type");
   }
-  if (error) respond_error(exchange, *error);
-  return !error;
+  if (!found.path_known && !is_page) {
+    return refusal(404, fmt::format("{}: no such endpoint", shown(Json(request.path))),
+                   "not_found");
+  }
+  if (found.route == nullptr && !is_page) {
+    return refusal(405,
+                   fmt::format("{}: method {} is not for this endpoint", shown(Json(request.path)),
+                               shown(Json(request.method))),
+                   "method_not_allowed");
+  }
+  if (needs_key && !keys_.allow(request.authorization)) {
+    return refusal(401, "Authorization: want \"Bearer KEY\" with one of the server's keys",
+                   "invalid_api_key");
+  }
+  if (request.method == "POST" && !is_json(request.content_type)) {
+    return refusal(415,
+                   fmt::format("Content-Type: {}, want \"application/json\"",
+                               shown(Json(request.content_type))),
+                   "unsupported_media_type");
+  }
+  return std::nullopt;
 }
 
 void Api::add_cors(const Shared& exchange) {
@@ -210,11 +235,11 @@ void Api::models(const Shared& exchange) {
   if (path.size() <= prefix.size()) {
     return respond_json(exchange, {{"object", "list"}, {"data", Json::array({model})}});
   }
-  if (path.substr(prefix.size()) == model_.name) return respond_json(exchange, model);
-  ApiError error = refusal(
-      404,
-      fmt::format("model: {}, want \"{}\"", shown(Json(path.substr(prefix.size()))), model_.name),
-      "model_not_found");
+  const std::string name = percent_decoded(std::string_view(path).substr(prefix.size()));
+  if (name == model_.name) return respond_json(exchange, model);
+  ApiError error =
+      refusal(404, fmt::format("model: {}, want \"{}\"", shown(Json(name)), model_.name),
+              "model_not_found");
   error.param = "model";
   respond_error(exchange, error);
 }
@@ -247,6 +272,11 @@ std::string Api::fresh_id(const char* prefix) {
   return fmt::format("{}-{:016x}", prefix, next_id_++);
 }
 
+std::string Api::cache_salt(const Shared& exchange, const std::string& wanted) const {
+  if (keys_.empty() || options_.share_prompts) return wanted;
+  return exchange->request().authorization + "\n" + wanted;
+}
+
 bool Api::has_room(const Shared& exchange) {
   if (metrics_->active_requests < options_.max_active) return true;
   ApiError error =
@@ -261,6 +291,7 @@ void Api::generate(const Shared& exchange, ApiRequestOr request) {
   if (const auto* error = std::get_if<ApiError>(&request)) return respond_error(exchange, *error);
   if (!has_room(exchange)) return;
   auto& wanted = std::get<ApiRequest>(request);
+  wanted.cache_salt = cache_salt(exchange, wanted.cache_salt);
   const std::string id = fresh_id(wanted.chat ? "chatcmpl" : "cmpl");
   std::make_shared<Generation>(context(), std::move(wanted), exchange, id, report_)->start();
 }

@@ -20,9 +20,10 @@ namespace server {
 
 struct ApiOptions {
   ApiLimits limits;
-  int64_t max_active = 512;  // requests of the completion endpoints at a time
-  std::string cors_origin;   // "": none; "*": any
-  bool check_host = true;    // only names of this machine: pages of others cannot reach a loopback
+  int64_t max_active = 512;    // requests of the completion endpoints at a time
+  bool share_prompts = false;  // among keys: one finds in the cache what another has sent
+  std::string cors_origin;     // "": none; "*": any
+  bool check_host = true;  // only names of this machine: pages of others cannot reach a loopback
 };
 
 class Api {
@@ -36,6 +37,8 @@ class Api {
 
   // On the I/O thread.
   void handle(std::shared_ptr<Exchange> exchange);
+  // Whether handle() would refuse the request whatever its body is. On the I/O thread.
+  bool refuses(const HttpRequest& head) const;
 
   // Finishes what was handed to the worker.
   void stop() { worker_.stop(); }
@@ -52,7 +55,16 @@ class Api {
   };
   static const Route kRoutes[];
 
-  bool admit(const Shared& exchange, const Route* route, bool path_known);
+  struct Found {
+    const Route* route = nullptr;  // null: of the page, or refused
+    std::string name;              // for metrics and log
+    bool path_known = false;
+    std::optional<ApiError> refusal;
+  };
+  Found find(const HttpRequest& request) const;
+  std::optional<ApiError> refusal_of(const HttpRequest& request, const Found& found) const;
+  // Keys do not see what others have sent, unless options say so.
+  std::string cache_salt(const Shared& exchange, const std::string& wanted) const;
   void add_cors(const Shared& exchange);
   void health(const Shared& exchange);
   void metrics(const Shared& exchange);

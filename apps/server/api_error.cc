@@ -64,6 +64,11 @@ ApiError api_error(const dsa::Status& status) {
       error.type = "rate_limit_error";
       error.code = "overloaded";
       return error;
+    case dsa::StatusCode::kUnavailable:
+      error.status = 503;
+      error.type = "server_error";
+      error.code = "shutting_down";
+      return error;
     case dsa::StatusCode::kOk:
     case dsa::StatusCode::kIoError:
       break;

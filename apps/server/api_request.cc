@@ -109,6 +109,7 @@ void read_common(Fields& fields,
   read_stop(fields, limits, request);
   read_stream(fields, request);
   request.use_prefix_cache = fields.flag("use_prefix_cache", true);
+  request.cache_salt = fields.text("cache_salt").value_or("");
   for (const char* harmless : {"user", "metadata", "service_tier", "safety_identifier",
                                "prompt_cache_key", "prompt_cache_retention"}) {
     fields.ignore(harmless);

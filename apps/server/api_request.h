@@ -28,6 +28,7 @@ struct ApiRequest {
   bool stream = false;
   bool include_usage = false;
   bool use_prefix_cache = true;
+  std::string cache_salt;    // prompts are shared among requests of the same one
   bool thinking = false;     // chat: the answer begins with reasoning
   bool reads_tools = false;  // chat: look for tool calls in the answer
   std::optional<dsa::Grammar> grammar;

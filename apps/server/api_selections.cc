@@ -142,6 +142,7 @@ void Api::selections(const Shared& exchange) {
   sequence.sampler = request.sampler;
   sequence.stop_tokens = model_.end_ids;
   sequence.use_prefix_cache = request.use_prefix_cache;
+  sequence.cache_salt = cache_salt(exchange, request.cache_salt);
   sequence.timeout = context().timeout;
   sequence.selections = wanted.tokens;
   if (request.grammar) {

@@ -23,7 +23,7 @@ std::string text(boost::beast::string_view view) {
   return {view.data(), view.size()};
 }
 
-HttpRequest request_of(http::request<http::string_body>&& message) {
+HttpRequest head_of(const http::request<http::string_body>& message) {
   HttpRequest request;
   request.method = text(message.method_string());
   const std::string target = text(message.target());
@@ -34,7 +34,6 @@ HttpRequest request_of(http::request<http::string_body>&& message) {
   request.content_type = text(message[http::field::content_type]);
   request.keep_alive = message.keep_alive();
   request.can_chunk = message.version() >= 11;
-  request.body = std::move(message.body());
   return request;
 }
 
@@ -94,7 +93,7 @@ void Connection::begin_request() {
   parser_->eager(true);
   parser_->header_limit(static_cast<uint32_t>(context_->options->max_header_bytes));
   parser_->body_limit(static_cast<uint64_t>(context_->options->max_body_bytes));
-  continued_ = false;
+  judged_ = false;
 }
 
 void Connection::read() {
@@ -129,38 +128,64 @@ void Connection::parse() {
   }
   if (parser_->is_header_done()) {
     if (const Error fault = fault_of(*parser_)) return refuse(fault);
+    if (!hold_body(static_cast<int64_t>(parser_->get().body().size()))) {
+      return refuse(503, "the server reads as much as it has memory for, want it later");
+    }
   }
-  if (parser_->is_done()) return dispatch();
+  if (parser_->is_done()) {
+    HttpRequest request = head_of(parser_->get());
+    request.body = std::move(parser_->get().body());
+    return dispatch(std::move(request));
+  }
   // What the parser leaves is a line that has not ended: of the header, a chunk or a trailer.
   if (input_.size() > static_cast<size_t>(context_->options->max_header_bytes)) {
     return refuse(http::make_error_code(http::error::header_limit));
   }
-  if (parser_->is_header_done() && !continued_) {
-    continued_ = true;
-    const auto expects = parser_->get()[http::field::expect];
-    if (boost::beast::iequals(expects, "100-continue")) send("HTTP/1.1 100 Continue\r\n\r\n");
+  if (parser_->is_header_done() && !judged_) judge_head();
+}
+
+// Before the body is there: nobody without a key is listened to for longer.
+void Connection::judge_head() {
+  judged_ = true;
+  HttpRequest head = head_of(parser_->get());
+  if (context_->handler->refuses(head)) {
+    head.keep_alive = false;  // the body that comes is not read
+    return dispatch(std::move(head));
   }
+  const auto expects = parser_->get()[http::field::expect];
+  if (boost::beast::iequals(expects, "100-continue")) send("HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+// Counts the body of this connection's request; false when all of them are too many bytes. One
+// alone is never too many: it has a limit of its own.
+bool Connection::hold_body(int64_t n_bytes) {
+  const int64_t more = n_bytes - std::exchange(held_bytes_, n_bytes);
+  const int64_t all = context_->metrics->body_bytes += more;
+  return all <= context_->options->max_bodies_bytes || all == held_bytes_;
 }
 
 // What cannot be read as HTTP is answered once, and that is the end of the connection.
 void Connection::refuse(const Error& error) {
+  refuse(status_of(error), "the request could not be read: " + error.message());
+}
+
+void Connection::refuse(int status, const std::string& why) {
   HttpRequest request;
   request.keep_alive = false;
   presence_ = std::make_shared<Presence>();
   auto exchange = std::make_shared<ConnectionExchange>(
       shared_from_this(), std::move(request), presence_, *context_->options, *context_->metrics);
-  exchange->refuse(status_of(error), error.message());
+  exchange->refuse(status, why);
 }
 
-void Connection::dispatch() {
+void Connection::dispatch(HttpRequest request) {
   disarm(read_timer_);
-  HttpRequest request = request_of(parser_->release());
   if (context_->stopping) request.keep_alive = false;
   begin_request();
   presence_ = std::make_shared<Presence>();
   auto exchange = std::make_shared<ConnectionExchange>(
       shared_from_this(), std::move(request), presence_, *context_->options, *context_->metrics);
-  (*context_->handler)(std::move(exchange));
+  context_->handler->handle(std::move(exchange));
 }
 
 bool Connection::send(std::string_view bytes) {
@@ -223,6 +248,7 @@ void Connection::on_exchange_end(bool keep_alive) {
 void Connection::next_request() {
   answered_ = false;
   presence_.reset();
+  hold_body(0);
   if (!keep_alive_ || context_->stopping) return end();
   arm(read_timer_, context_->options->idle_timeout);
   if (!input_.empty()) parse();
@@ -238,7 +264,8 @@ void Connection::end() {
 }
 
 void Connection::close_if_idle() {
-  if (!presence_ && !ending_) close();
+  const bool reads = !input_.empty() || parser_->got_some();
+  if (!presence_ && !ending_ && !reads) close();
 }
 
 void Connection::close() {
@@ -248,6 +275,7 @@ void Connection::close() {
   disarm(read_timer_);
   disarm(write_timer_);
   outbox_.close();
+  hold_body(0);
   close_socket();
   lose_client();
   context_->forget(self);

@@ -52,7 +52,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void start();
   void close();          // at once
-  void close_if_idle();  // between requests
+  void close_if_idle();  // between requests; one that has begun to come is not
 
   // From an exchange, on any thread. send: false when the client is gone or lags too far.
   bool send(std::string_view bytes);
@@ -76,8 +76,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void read();
   void on_read(const boost::system::error_code& error, size_t n);
   void parse();
+  void judge_head();
   void refuse(const boost::system::error_code& error);
-  void dispatch();
+  void refuse(int status, const std::string& why);
+  void dispatch(HttpRequest request);
+  bool hold_body(int64_t n_bytes);
   void on_exchange_end(bool keep_alive);
   void next_request();
   void flush();
@@ -92,7 +95,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string input_;  // read and not yet parsed
   std::vector<char> chunk_;
   bool reading_ = false;
-  bool continued_ = false;  // "100 Continue" was sent
+  bool judged_ = false;     // the head of the request; what it deserves was sent
+  int64_t held_bytes_ = 0;  // of the metrics' body_bytes
 
   Outbox outbox_;
   std::string writing_;

@@ -151,7 +151,7 @@ void ConnectionExchange::add_header(std::string name, std::string value) {
 
 void ConnectionExchange::refuse(int status, const std::string& why) {
   route_ = "unreadable";
-  respond(error_response(status, "the request could not be read: " + why, "invalid_request_error"));
+  respond(error_response(status, why, status < 500 ? "invalid_request_error" : "server_error"));
 }
 
 }  // namespace server

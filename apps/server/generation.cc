@@ -70,6 +70,7 @@ Generation::Generation(const GenerationContext& context,
                       std::chrono::system_clock::now().time_since_epoch())
                       .count();
   head_.model = context_.model;
+  head_.usage_follows = request_.include_usage;
   choices_.resize(request_.prompts.size() * static_cast<size_t>(request_.n));
   for (size_t i = 0; i < choices_.size(); ++i) {
     Choice& choice = choices_[i];
@@ -117,6 +118,7 @@ dsa::GenerateRequest Generation::sequence(size_t index) {
   out.stop_tokens = context_.model->end_ids;
   out.n_logprobs = request_.n_logprobs;
   out.use_prefix_cache = request_.use_prefix_cache;
+  out.cache_salt = request_.cache_salt;
   out.timeout = context_.timeout;
   if (choice.matcher) out.logits_filter = filter_of(*choice.matcher, &choice.grammar_failure);
   const auto self = shared_from_this();

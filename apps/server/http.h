@@ -61,6 +61,10 @@ class Exchange {
   virtual void set_route(std::string route) = 0;
 };
 
-using Handler = std::function<void(std::shared_ptr<Exchange>)>;
+struct Handler {
+  std::function<void(std::shared_ptr<Exchange>)> handle;
+  // Whether handle() would refuse the request whatever its body is: asked before there is one.
+  std::function<bool(const HttpRequest& head)> refuses;
+};
 
 }  // namespace server

@@ -31,6 +31,7 @@ struct HttpOptions {
   std::string tls_key;
   int64_t max_connections = 1024;
   int64_t max_body_bytes = int64_t{16} << 20;
+  int64_t max_bodies_bytes = int64_t{256} << 20;  // of all requests being read or answered
   int64_t max_header_bytes = 16384;
   int64_t max_unsent_bytes = int64_t{1}
                              << 20;  // of one connection; a client further behind is cut off

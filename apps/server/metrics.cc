@@ -118,6 +118,8 @@ std::string Metrics::text(const dsa::SchedulerStats& stats) const {
         refused_connections_total.load());
   value(out, "dsa_http_requests_open", "gauge", "HTTP requests being answered.",
         open_exchanges.load());
+  value(out, "dsa_http_body_bytes", "gauge", "Bodies of requests being read or answered.",
+        body_bytes.load());
   value(out, "dsa_http_streams_open", "gauge", "Event streams being sent.", open_streams.load());
   value(out, "dsa_http_clients_vanished_total", "counter",
         "Clients that left before their answer was complete.", vanished_clients_total.load());

@@ -35,6 +35,7 @@ struct Metrics {
   std::atomic<int64_t> refused_connections_total{0};
   std::atomic<int64_t> open_exchanges{0};  // requests that are being answered
   std::atomic<int64_t> open_streams{0};
+  std::atomic<int64_t> body_bytes{0};  // of the requests that are being read or answered
   std::atomic<int64_t> vanished_clients_total{0};
   std::atomic<int64_t> slow_clients_total{0};
   std::atomic<int64_t> active_requests{0};  // generations, one for each request of the API

@@ -27,6 +27,7 @@ HttpOptions http_options(const ServerOptions& options, Log& log) {
   http.tls_key = options.tls_key;
   http.max_connections = options.max_connections;
   http.max_body_bytes = options.max_body_bytes;
+  http.max_bodies_bytes = options.max_bodies_bytes;
   http.max_header_bytes = options.max_header_bytes;
   http.max_unsent_bytes = options.max_unsent_bytes;
   http.read_timeout = std::chrono::seconds(options.read_seconds);
@@ -49,6 +50,7 @@ ApiOptions api_options(const ServerOptions& options) {
   api.limits.max_choices = options.max_choices;
   api.limits.request_seconds = options.request_seconds;
   api.max_active = options.max_active;
+  api.share_prompts = options.share_prompts;
   api.cors_origin = options.cors_origin;
   return api;
 }
@@ -99,8 +101,8 @@ class Shutdown {
       while (!done() && !hurry_ && Clock::now() < until)
         std::this_thread::sleep_for(kPoll);
     };
-    // Requests that the worker still reads may be submitted; then the scheduler refuses more.
-    wait_for(std::chrono::seconds(seconds_), [this] { return metrics_->open_exchanges == 0; });
+    // Requests that are still being read may be submitted; then the scheduler refuses more.
+    wait_for(std::chrono::seconds(seconds_), [this] { return metrics_->open_connections == 0; });
     const bool whole = scheduler_->shutdown(std::chrono::milliseconds(0));
     wait_for(kSendRest, [this] { return metrics_->open_connections == 0; });
     log_->info("stopped", {{"all_finished", whole}});
@@ -134,7 +136,9 @@ Status serve(const ServerOptions& options,
   std::unique_ptr<Api> api;
   auto http = HttpServer::listen(
       http_options(options, **log),
-      [&api](std::shared_ptr<Exchange> exchange) { api->handle(std::move(exchange)); }, metrics);
+      Handler{[&api](std::shared_ptr<Exchange> exchange) { api->handle(std::move(exchange)); },
+              [&api](const HttpRequest& head) { return api->refuses(head); }},
+      metrics);
   if (!http.ok()) return http.status();
   ApiOptions limits = api_options(options);
   limits.check_host = (*http)->on_loopback();

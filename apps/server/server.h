@@ -23,10 +23,12 @@ struct ServerOptions {
   int64_t max_connections = 1024;
   int64_t max_active = 512;
   int64_t max_body_bytes = int64_t{16} << 20;
+  int64_t max_bodies_bytes = int64_t{256} << 20;
   int64_t max_header_bytes = 16384;
   int64_t max_unsent_bytes = int64_t{1} << 20;
   int64_t max_prompt_tokens = 0;  // 0: what the context allows
   int64_t max_choices = 16;
+  bool share_prompts = false;
   int64_t request_seconds = 600;  // 0: no bound
   int64_t read_seconds = 30;
   int64_t write_seconds = 30;

@@ -53,6 +53,7 @@ struct EngineOptions {
   int64_t cache_tokens = 4096;  // capacity over all sequences; rounded up to pages of 64
   int64_t max_sequences = 64;
   int64_t max_batch_tokens = 256;  // tokens of one forward() call; sizes the scratch memory
+  int64_t max_nested_tokens = 0;   // likewise, of a call from ForwardHooks::between; 0: none
   int n_threads = 0;               // 0: every hardware thread
   AttentionMode attention = AttentionMode::kDsa;
   int64_t window = 0;       // kWindow: tokens attended to, the query's own included; >= 1
@@ -95,6 +96,9 @@ struct ForwardHooks {
   std::function<void(const LogitsRow&)> logits;
   std::function<void(const Selection&)> selection;
   bool selection_scores = false;  // run the indexer even where everything is selected
+  // After each half of a layer, attention and feed-forward. It may call forward() for other
+  // sequences than those of the batch, so that they need not wait for a long one to end.
+  std::function<void()> between;
 };
 
 struct MemoryUse {
@@ -130,11 +134,13 @@ class Engine {
   Status release_sequence(SequenceId sequence);
   Result<int64_t> sequence_length(SequenceId sequence) const;
 
-  // Appends each step's tokens to its sequence and computes what the hooks want. Steps of the same
-  // sequence follow each other and give, bit for bit, what a call for each of them would give.
+  // Appends each step's tokens to its sequence (it is taken to have them while hooks are called;
+  // until the call ends it cannot be used otherwise) and computes what the hooks want. Steps of the
+  // same sequence follow each other and give, bit for bit, what a call for each of them would give.
   //   Errors  kInvalidArgument (empty step, token outside the vocabulary, more than
-  //           max_batch_tokens), kNotFound (sequence), kResourceExhausted (the page pool is full).
-  //           On error nothing has changed.
+  //           max_batch_tokens; from a hook: more than max_nested_tokens, a sequence that is being
+  //           computed, a hook of a hook), kNotFound (sequence), kResourceExhausted (the page pool
+  //           is full). On error nothing has changed.
   Status forward(std::span<const Step> batch, const ForwardHooks& hooks);
 
   // Appends any number of tokens to one sequence, in chunks of max_batch_tokens. Logits of the last

@@ -119,6 +119,7 @@ struct GenerateRequest {
   int32_t n_logprobs = -1;  // -1: none; 0: the chosen token's; k: also the k best, <= kMaxLogprobs
   LogitsFilter logits_filter{};  // either function may be empty
   bool use_prefix_cache = true;  // false: neither read nor written for this request
+  std::string cache_salt{};      // prompts are shared among requests of the same salt alone
   // Indexes of generated tokens whose selections on_token is to get; {-1}: of every one.
   std::vector<int64_t> selections{};
   std::chrono::milliseconds timeout{0};  // from submit() on; 0: none
@@ -135,8 +136,9 @@ struct DiskCacheOptions {
 
 struct SchedulerOptions {
   int64_t max_waiting = 1024;  // requests in the queue; more are refused
-  // A step that delays streams which generate is to take no longer: it gets as many chunks of
-  // prompts as fit by the time they took so far, at least one. Results do not depend on it.
+  // How long streams that generate are to wait for what is read of prompts: a step gets as many
+  // chunks as fit by the time they took so far. Where not even one does, streams get tokens between
+  // the halves of layers; one half is the least they wait for. Results do not depend on it.
   double max_step_ms = 200.0;
   bool prefix_cache = true;  // false: no request reads or writes it, and there is none on disk
   DiskCacheOptions disk{};
@@ -144,7 +146,8 @@ struct SchedulerOptions {
   std::function<double()> clock{};
 };
 
-// Durations of steps: counts[i] of those that took at most bounds_ms[i], the last is for the rest.
+// Durations of steps, of each stretch from tokens to tokens where a step gives out several:
+// counts[i] of those that took at most bounds_ms[i], the last is for the rest.
 struct StepHistogram {
   static constexpr double kBoundsMs[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000};
   static constexpr size_t kBuckets = sizeof(kBoundsMs) / sizeof(kBoundsMs[0]) + 1;
@@ -211,8 +214,8 @@ class Scheduler {
   int64_t max_context() const;
 
   // Queues a request.
-  //   Errors  kInvalidArgument (the field, by name), kResourceExhausted (the queue is full;
-  //           shutting down). No callback is called then.
+  //   Errors  kInvalidArgument (the field, by name), kResourceExhausted (the queue is full),
+  //           kUnavailable (shutting down). No callback is called then.
   Result<RequestId> submit(GenerateRequest request);
 
   // Ends a request with kCancelled at the next step; without effect when it is done.

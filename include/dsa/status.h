@@ -17,7 +17,8 @@ enum class StatusCode : unsigned char {
   kCorruption,         // a file whose bytes contradict themselves
   kUnsupported,        // well-formed, but this library does not do it
   kResourceExhausted,  // page pool, context or memory limit reached; nothing stored is lost
-  kIoError             // the operating system refused
+  kIoError,            // the operating system refused
+  kUnavailable         // shutting down: nothing new is begun
 };
 
 // Name of a code for people, e.g. "invalid argument".

@@ -215,11 +215,11 @@ void DiskTier::forget(Files::iterator place) {
   files_.erase(place);
 }
 
-bool DiskTier::make_room() {
+bool DiskTier::make_room(std::vector<std::string>* removed) {
   while (stats_.bytes + file_bytes_ > options_.max_bytes && !files_.empty()) {
     const File oldest = files_.front();
     forget(files_.begin());
-    ::unlink((folders_[oldest.folder] + "/" + page_file_name(oldest.key)).c_str());
+    removed->push_back(folders_[oldest.folder] + "/" + page_file_name(oldest.key));
     ++stats_.evictions;
   }
   return stats_.bytes + file_bytes_ <= options_.max_bytes;
@@ -233,17 +233,20 @@ void DiskTier::run() {
     const PageKey key = queue_.front();
     queue_.pop_front();
     const Content content = pending_.at(key);
-    const bool fits = std::chrono::steady_clock::now() >= retry_ && make_room();
+    std::vector<std::string> removed;
+    const bool fits = std::chrono::steady_clock::now() >= retry_ && make_room(&removed);
     Status status;
+    hold.unlock();
+    for (const std::string& path : removed)
+      ::unlink(path.c_str());
     if (fits) {
-      hold.unlock();
       status = write_page_file(folders_.front(), key, *content);
       if (status.code() == StatusCode::kNotFound) {  // the folder was purged
         status = make_folder(folders_.front(), std::filesystem::perms::owner_all);
         if (status.ok()) status = write_page_file(folders_.front(), key, *content);
       }
-      hold.lock();
     }
+    hold.lock();
     if (!fits) {
       ++stats_.dropped;
     } else if (!status.ok()) {

@@ -16,6 +16,8 @@ const char* status_code_name(StatusCode code) {
       return "unsupported";
     case StatusCode::kResourceExhausted:
       return "resource exhausted";
+    case StatusCode::kUnavailable:
+      return "unavailable";
     case StatusCode::kIoError:
       return "i/o error";
   }

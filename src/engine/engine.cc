@@ -27,6 +27,7 @@ Result<EngineOptions> resolve(const ModelConfig& config, EngineOptions options) 
   DSA_RETURN_IF_ERROR(check_option("cache_tokens", options.cache_tokens, 1, kMaxTokens));
   DSA_RETURN_IF_ERROR(check_option("max_sequences", options.max_sequences, 1, 1 << 20));
   DSA_RETURN_IF_ERROR(check_option("max_batch_tokens", options.max_batch_tokens, 1, 1 << 16));
+  DSA_RETURN_IF_ERROR(check_option("max_nested_tokens", options.max_nested_tokens, 0, 1 << 16));
   DSA_RETURN_IF_ERROR(check_option("n_threads", options.n_threads, 0, 4096));
   DSA_RETURN_IF_ERROR(check_option("top_k", options.top_k, 1, kMaxTokens));
   DSA_RETURN_IF_ERROR(check_option("keep_first", options.keep_first, 0, options.top_k));
@@ -52,6 +53,12 @@ Status Engine::Impl::allocate() {
   DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(config, options)));
   DSA_ASSIGN_OR_RETURN(forward, ForwardPass::create(config, model->impl().weights, options,
                                                     {table, &threads}, &*pool));
+  if (options.max_nested_tokens > 0) {
+    EngineOptions inner = options;
+    inner.max_batch_tokens = options.max_nested_tokens;
+    DSA_ASSIGN_OR_RETURN(nested, ForwardPass::create(config, model->impl().weights, inner,
+                                                     {table, &threads}, &*pool));
+  }
   sequences.resize(static_cast<size_t>(options.max_sequences));
   last_logits.resize(static_cast<size_t>(config.vocab_size));
   return {};
@@ -61,6 +68,13 @@ SequencePages* Engine::Impl::find(SequenceId id) {
   const bool known = id >= 0 && static_cast<size_t>(id) < sequences.size() &&
                      sequences[static_cast<size_t>(id)].has_value();
   return known ? &*sequences[static_cast<size_t>(id)] : nullptr;
+}
+
+Result<SequencePages*> Engine::Impl::find_idle(SequenceId id) {
+  SequencePages* const sequence = find(id);
+  if (sequence == nullptr) return not_found(id);
+  if (is_running(id)) return invalid_argument("sequence {}: is being computed, want another", id);
+  return sequence;
 }
 
 Status Engine::Impl::not_found(SequenceId id) {
@@ -78,7 +92,7 @@ Result<SequenceId> Engine::Impl::add(SequencePages pages) {
 }
 
 Status Engine::Impl::check_step(const Step& step, size_t index) {
-  if (find(step.sequence) == nullptr) return not_found(step.sequence);
+  DSA_RETURN_IF_ERROR(find_idle(step.sequence).status());
   if (step.tokens.empty()) {
     return invalid_argument("step {}: no tokens, want at least one", index);
   }
@@ -97,8 +111,17 @@ Status Engine::Impl::check_batch(std::span<const Step> batch) {
     DSA_RETURN_IF_ERROR(check_step(batch[i], i));
     n_tokens += static_cast<int64_t>(batch[i].tokens.size());
   }
-  if (n_tokens <= options.max_batch_tokens) return {};
-  return invalid_argument("batch: {} tokens, want at most {}", n_tokens, options.max_batch_tokens);
+  const int64_t most = depth == 0   ? options.max_batch_tokens
+                       : depth == 1 ? options.max_nested_tokens
+                                    : 0;
+  if (n_tokens <= most) return {};
+  return invalid_argument("batch: {} tokens, want at most {}{}", n_tokens, most,
+                          depth == 0 ? "" : " inside another");
+}
+
+bool Engine::Impl::is_running(SequenceId id) const {
+  return std::any_of(running.begin(), running.end(),
+                     [id](const Step& step) { return step.sequence == id; });
 }
 
 Status Engine::Impl::reserve(std::span<const Step> batch) {
@@ -134,7 +157,10 @@ Status Engine::Impl::run(std::span<const Step> batch, const ForwardHooks& hooks)
         {step.tokens, sequence.length(), sequence.pages(), step.logits, step.selections});
     sequence.commit(static_cast<int64_t>(step.tokens.size()));
   }
-  forward->run(steps, hooks);
+  if (depth == 0) running = batch;
+  ForwardPass* const pass = depth++ == 0 ? forward.get() : nested.get();
+  pass->run(steps, hooks);
+  if (--depth == 0) running = {};
   return {};
 }
 
@@ -163,6 +189,7 @@ MemoryUse Engine::memory() const {
   use.latent_cache_bytes = impl_->pool->latent_bytes();
   use.index_cache_bytes = impl_->pool->index_bytes();
   use.scratch_bytes = impl_->forward->scratch_bytes();
+  if (impl_->nested) use.scratch_bytes += impl_->nested->scratch_bytes();
   use.n_pages = impl_->pool->n_pages();
   use.n_free_pages = impl_->pool->n_free();
   return use;
@@ -173,8 +200,7 @@ Result<SequenceId> Engine::create_sequence() {
 }
 
 Result<SequenceId> Engine::fork_sequence(SequenceId source) {
-  const SequencePages* sequence = impl_->find(source);
-  if (sequence == nullptr) return Impl::not_found(source);
+  DSA_ASSIGN_OR_RETURN(const SequencePages* const sequence, impl_->find_idle(source));
   SequencePages copy = sequence->fork(&*impl_->pool);
   Result<SequenceId> id = impl_->add(copy);
   if (!id.ok()) copy.release(&*impl_->pool);
@@ -182,8 +208,7 @@ Result<SequenceId> Engine::fork_sequence(SequenceId source) {
 }
 
 Status Engine::release_sequence(SequenceId id) {
-  SequencePages* sequence = impl_->find(id);
-  if (sequence == nullptr) return Impl::not_found(id);
+  DSA_ASSIGN_OR_RETURN(SequencePages* const sequence, impl_->find_idle(id));
   sequence->release(&*impl_->pool);
   impl_->sequences[static_cast<size_t>(id)].reset();
   return {};

@@ -21,8 +21,7 @@ Status check_size(const PagePool& pool, size_t n_bytes) {
 }  // namespace
 
 Result<PageId> Engine::hold_page(SequenceId id, int64_t index) {
-  const SequencePages* sequence = impl_->find(id);
-  if (sequence == nullptr) return Impl::not_found(id);
+  DSA_ASSIGN_OR_RETURN(const SequencePages* const sequence, impl_->find_idle(id));
   const int64_t n_pages = ceil_div(sequence->length(), kTokensPerPage);
   if (index < 0 || index >= n_pages) {
     return invalid_argument("sequence {}: page {}, want one of its {}", id, index, n_pages);
@@ -39,8 +38,7 @@ Status Engine::drop_page(PageId page) {
 }
 
 Status Engine::append_page(SequenceId id, PageId page, int64_t n_tokens) {
-  SequencePages* sequence = impl_->find(id);
-  if (sequence == nullptr) return Impl::not_found(id);
+  DSA_ASSIGN_OR_RETURN(SequencePages* const sequence, impl_->find_idle(id));
   DSA_RETURN_IF_ERROR(check_held(*impl_->pool, page));
   if (n_tokens < 1 || n_tokens > kTokensPerPage) {
     return invalid_argument("n_tokens: {}, want 1 to {}", n_tokens, kTokensPerPage);

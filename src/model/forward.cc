@@ -95,7 +95,9 @@ void ForwardPass::run(std::span<const ForwardStep> steps, const ForwardHooks& ho
   embed(steps);
   for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
     attention_.run(steps, weights_.layers[layer], layer, hooks, hidden_, normed_);
+    if (hooks.between) hooks.between();
     feed_forward(weights_.layers[layer]);
+    if (hooks.between) hooks.between();
   }
   emit_logits(steps, hooks);
 }

@@ -1,15 +1,54 @@
 // Running a planned step and handing out what it gave.
 #include <algorithm>
+#include <utility>
 
 #include "serve/batcher.h"
 #include "serve/logprobs.h"
 
 namespace dsa {
 
-void Batcher::compute() {
+bool Batcher::compute_plan() {
+  const Plan plan = std::exchange(plan_, {});
+  if (plan.chunks.empty()) return false;
+  const double start = clock_();
+  compute(plan, nullptr);
+  budget_.record(plan.n_decoded, plan.n_chunks_read(), clock_() - start);
+  return true;
+}
+
+// A chunk for which streams would have to wait too long: they get tokens between its parts.
+bool Batcher::compute_chunk_in_parts() {
+  plan_reading(1);
+  const Plan plan = std::exchange(plan_, {});
+  if (plan.chunks.empty()) return false;
+  count_step();
+  const double start = clock_();
+  double part_start = start;
+  double decoding = 0;
+  compute(plan, [&] {
+    const double now = clock_();
+    budget_.record_part(now - part_start);
+    if (budget_.decode_now(now - counted_until_, max_step_seconds_)) {
+      decoding += decode_between_parts();
+    }
+    part_start = clock_();
+  });
+  budget_.record(0, plan.n_chunks_read(), clock_() - start - decoding);
+  return true;
+}
+
+double Batcher::decode_between_parts() {
+  const double start = clock_();
+  plan_decoding();
+  if (!compute_plan()) return 0;
+  count_step();
+  return clock_() - start;
+}
+
+void Batcher::compute(const Plan& plan, const std::function<void()>& between) {
   std::vector<Step> steps;
   bool selections = false;
-  for (const auto& [generation, chunk] : planned_) {
+  for (const auto& [generation, chunk] : plan.chunks) {
     Step step;
     step.sequence = generation->sequence;
     step.tokens = std::span<const int32_t>(generation->tokens)
@@ -20,13 +59,14 @@ void Batcher::compute() {
     steps.push_back(step);
   }
   ForwardHooks hooks;
-  hooks.logits = [this](const LogitsRow& row) {
-    choose(planned_[row.step].generation, row.logits);
+  hooks.between = between;
+  hooks.logits = [this, &plan](const LogitsRow& row) {
+    choose(plan.chunks[row.step].generation, row.logits);
   };
   if (selections) {
     hooks.selection_scores = true;
-    hooks.selection = [this](const Selection& selection) {
-      const auto& [generation, chunk] = planned_[selection.step];
+    hooks.selection = [&plan](const Selection& selection) {
+      const auto& [generation, chunk] = plan.chunks[selection.step];
       if (selection.position + 1 != chunk.end) return;
       generation->selections.push_back({selection.layer,
                                         {selection.positions.begin(), selection.positions.end()},
@@ -36,7 +76,8 @@ void Batcher::compute() {
   const Status status = engine_->forward(steps, hooks);
   std::vector<Generation*> choosers;
   std::vector<Generation*> failed;
-  for (const auto& [generation, chunk] : planned_) {
+  for (const auto& [generation, chunk] : plan.chunks) {
+    generation->n_planned = 0;
     if (status.ok()) {
       advance(generation, chunk);
       if (chunk.logits) choosers.push_back(generation);

@@ -1,37 +1,21 @@
 // What the next step computes: first a token of every sequence that decodes, then chunks of prompts
 // in turns.
 #include <algorithm>
-#include <limits>
 
 #include "common/math.h"
 #include "serve/batcher.h"
 
 namespace dsa {
 
-void Batcher::forget_plan() {
-  planned_.clear();
-  planned_keys_.clear();
-  planned_tokens_ = 0;
-  planned_pages_ = 0;
-  n_decoded_ = 0;
-  for (auto& [id, generation] : running_)
-    generation->n_planned = 0;
-}
-
-void Batcher::plan() {
-  plan_decoding();
-  plan_reading();
-}
-
 // Oldest first, so that whoever is preempted here was still to come.
 void Batcher::plan_decoding() {
   for (auto& [id, generation] : running_) {
     if (!generation->decodes()) continue;
-    if (plan_chunk(generation.get(), generation->chunk_from(generation->n_done))) ++n_decoded_;
+    if (plan_chunk(generation.get(), generation->chunk_from(generation->n_done))) ++plan_.n_decoded;
   }
 }
 
-void Batcher::plan_reading() {
+void Batcher::plan_reading(int64_t turns) {
   std::vector<Generation*> readers;
   for (auto& [id, generation] : running_) {
     if (!generation->decodes()) readers.push_back(generation.get());
@@ -39,8 +23,6 @@ void Batcher::plan_reading() {
   const auto after_last = std::find_if(
       readers.begin(), readers.end(), [this](const Generation* g) { return g->id > last_served_; });
   std::rotate(readers.begin(), after_last, readers.end());
-  int64_t turns = n_decoded_ == 0 ? std::numeric_limits<int64_t>::max()
-                                  : budget_.chunks(n_decoded_, max_step_seconds_);
   for (bool more = true; more && turns > 0;) {
     more = false;
     for (Generation* reader : readers) {
@@ -71,17 +53,17 @@ bool Batcher::plan_turn(Generation* reader) {
 }
 
 bool Batcher::plan_chunk(Generation* generation, const Chunk& chunk) {
-  if (planned_tokens_ + chunk.size() > engine_->options().max_batch_tokens) return false;
+  if (plan_.n_tokens + chunk.size() > engine_->options().max_batch_tokens) return false;
   // Another request computes the same page in this step: it is there in the next one.
   const PageKey* const key = generation->key_of(chunk);
-  if (key != nullptr && planned_keys_.count(*key) != 0) return false;
+  if (key != nullptr && plan_.keys.count(*key) != 0) return false;
   const int64_t n_pages =
       ceil_div(chunk.end, kTokensPerPage) - ceil_div(chunk.begin, kTokensPerPage);
   if (!make_room(n_pages, generation)) return false;
-  if (key != nullptr) planned_keys_.insert(*key);
-  planned_.push_back({generation, chunk});
-  planned_tokens_ += chunk.size();
-  planned_pages_ += n_pages;
+  if (key != nullptr) plan_.keys.insert(*key);
+  plan_.chunks.push_back({generation, chunk});
+  plan_.n_tokens += chunk.size();
+  plan_.n_pages += n_pages;
   generation->n_planned += chunk.size();
   return true;
 }
@@ -89,7 +71,7 @@ bool Batcher::plan_chunk(Generation* generation, const Chunk& chunk) {
 // Preempts the newest requests that are not in the step until the pages are free. A request that
 // finds none to preempt is left out of this step: those that are older get on, and end.
 bool Batcher::make_room(int64_t n_pages, const Generation* user) {
-  while (!pages_.make_room(planned_pages_ + n_pages)) {
+  while (!pages_.make_room(plan_.n_pages + n_pages)) {
     const Generation* const newest = running_.rbegin()->second.get();
     if (newest == user || newest->n_planned > 0) return false;
     preempt_newest();

@@ -1,6 +1,8 @@
 #include "serve/batcher.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 #include "common/math.h"
 
@@ -10,14 +12,6 @@ namespace {
 
 int64_t pages_for(int64_t n_tokens) {
   return ceil_div(n_tokens, kTokensPerPage);
-}
-
-void count_step(double seconds, StepHistogram* steps) {
-  const double* const bounds = StepHistogram::kBoundsMs;
-  const double* const end = bounds + StepHistogram::kBuckets - 1;
-  ++steps->counts[std::lower_bound(bounds, end, seconds * 1000) - bounds];
-  steps->sum_seconds += seconds;
-  steps->longest_seconds = std::max(steps->longest_seconds, seconds);
 }
 
 }  // namespace
@@ -54,24 +48,36 @@ void Batcher::cancel_all() {
 
 bool Batcher::step() {
   if (waiting_.empty() && running_.empty()) return false;
-  step_start_ = clock_();
+  step_start_ = counted_until_ = clock_();
   got_on_ = false;
-  forget_plan();
   end_overdue();
   admit();
-  plan();
-  if (!planned_.empty()) {
-    const double n_read = static_cast<double>(planned_tokens_ - n_decoded_);
-    const double start = clock_();
-    compute();
-    budget_.record(n_decoded_, n_read / static_cast<double>(kChunkTokens), clock_() - start);
-  } else if (!got_on_ && !running_.empty()) {
+  plan_decoding();
+  const int64_t n_chunks = plan_.n_decoded == 0
+                               ? std::numeric_limits<int64_t>::max()
+                               : budget_.chunks(plan_.n_decoded, max_step_seconds_);
+  plan_reading(n_chunks);
+  bool computed = compute_plan();
+  if (n_chunks == 0 && compute_chunk_in_parts()) computed = true;
+  if (!computed && !got_on_ && !running_.empty()) {
     // Cannot happen: the oldest request is given every page. Better an error than a loop.
     finish(running_.begin()->second.get(), FinishReason::kError,
            Status(StatusCode::kResourceExhausted, "page pool: no page for the oldest request"));
   }
-  count_step(clock_() - step_start_, &totals_.steps);
+  count_step();
   return true;
+}
+
+// How long streams waited.
+void Batcher::count_step() {
+  const double now = clock_();
+  const double seconds = now - std::exchange(counted_until_, now);
+  StepHistogram& steps = totals_.steps;
+  const double* const bounds = StepHistogram::kBoundsMs;
+  const double* const end = bounds + StepHistogram::kBuckets - 1;
+  ++steps.counts[std::lower_bound(bounds, end, seconds * 1000) - bounds];
+  steps.sum_seconds += seconds;
+  steps.longest_seconds = std::max(steps.longest_seconds, seconds);
 }
 
 void Batcher::end_overdue() {
@@ -130,7 +136,7 @@ void Batcher::start(Generation* generation) {
 // Reading from disk has cost those who wait for tokens their part of the step.
 bool Batcher::reads_too_long() const {
   constexpr double kShareOfStep = 0.5;
-  return n_decoded_ > 0 && clock_() - step_start_ > kShareOfStep * max_step_seconds_;
+  return plan_.n_decoded > 0 && clock_() - step_start_ > kShareOfStep * max_step_seconds_;
 }
 
 // Takes what the caches have of the prompt from where the sequence ends; true when there was
@@ -139,7 +145,7 @@ bool Batcher::attach(Generation* generation, PrefixPages::Source source) {
   const int64_t before = generation->n_done;
   while (const PageKey* key = generation->next_key()) {
     if (generation->n_done > before && reads_too_long()) break;
-    if (!pages_.attach(generation->sequence, *key, source, planned_pages_)) break;
+    if (!pages_.attach(generation->sequence, *key, source, plan_.n_pages)) break;
     generation->n_done += kChunkTokens;
     if (generation->n_done > generation->n_counted) {
       generation->n_counted = generation->n_done;

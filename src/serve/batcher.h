@@ -49,10 +49,8 @@ class Batcher {
   bool fits(const Generation& generation) const;
   void start(Generation* generation);
 
-  void forget_plan();
-  void plan();
   void plan_decoding();
-  void plan_reading();
+  void plan_reading(int64_t turns);
   bool plan_turn(Generation* generation);
   bool plan_chunk(Generation* generation, const Chunk& chunk);
   bool make_room(int64_t n_pages, const Generation* user);
@@ -60,7 +58,28 @@ class Batcher {
   bool reads_too_long() const;
   void preempt_newest();
 
-  void compute();
+  // What one call of the engine computes.
+  struct Planned {
+    Generation* generation;
+    Chunk chunk;
+  };
+  struct Plan {
+    std::vector<Planned> chunks;
+    std::unordered_set<PageKey, PageKeyHash> keys;
+    int64_t n_tokens = 0;
+    int64_t n_pages = 0;
+    int64_t n_decoded = 0;
+
+    double n_chunks_read() const {
+      return static_cast<double>(n_tokens - n_decoded) / static_cast<double>(kChunkTokens);
+    }
+  };
+
+  bool compute_plan();
+  bool compute_chunk_in_parts();
+  double decode_between_parts();
+  void compute(const Plan& plan, const std::function<void()>& between);
+  void count_step();
   void choose(Generation* generation, std::span<const float> logits);
   void advance(Generation* generation, const Chunk& chunk);
   void deliver(Generation* generation);
@@ -79,18 +98,10 @@ class Batcher {
   int64_t n_unstarted_ = 0;
   RequestId last_served_ = 0;  // of the requests that read: turns go round
 
-  // The step being made.
-  struct Planned {
-    Generation* generation;
-    Chunk chunk;
-  };
-  std::vector<Planned> planned_;
-  std::unordered_set<PageKey, PageKeyHash> planned_keys_;
-  int64_t planned_tokens_ = 0;
-  int64_t planned_pages_ = 0;
-  int64_t n_decoded_ = 0;
+  Plan plan_;  // being made
   double step_start_ = 0;
-  bool got_on_ = false;  // something was read from disk or ended
+  double counted_until_ = 0;  // by count_step()
+  bool got_on_ = false;       // something was read from disk or ended
 
   std::vector<float> filtered_;  // logits for a request's filter
   SchedulerStats totals_;

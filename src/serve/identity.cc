@@ -45,4 +45,8 @@ PageKey root_key(const std::string& description) {
   return hash.finish();
 }
 
+PageKey salted_key(const PageKey& root, const std::string& salt) {
+  return salt.empty() ? root : root_key(to_hex(root) + salt);
+}
+
 }  // namespace dsa

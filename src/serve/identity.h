@@ -18,4 +18,7 @@ std::string describe_pages(const Model& model,
 // The key before the first page's.
 PageKey root_key(const std::string& description);
 
+// The root of what requests with this salt share; the root itself for none.
+PageKey salted_key(const PageKey& root, const std::string& salt);
+
 }  // namespace dsa

@@ -88,6 +88,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(std::shared_ptr<const Model
   DSA_RETURN_IF_ERROR(check_options(options));
   EngineOptions wanted = engine_options;
   wanted.max_batch_tokens = std::max(wanted.max_batch_tokens, wanted.max_sequences + kChunkTokens);
+  wanted.max_nested_tokens = wanted.max_sequences;
   DSA_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::create(model, wanted));
   DSA_ASSIGN_OR_RETURN(const std::string tier, active_tier());
   auto impl = std::make_unique<Impl>();
@@ -148,9 +149,10 @@ Result<RequestId> Scheduler::submit(GenerateRequest request) {
   Result<Sampler> sampler = Sampler::create(request.sampler);
   if (!sampler.ok()) return impl_->refuse(sampler.status());
   const bool shares = impl_->options.prefix_cache && request.use_prefix_cache;
+  const PageKey root = salted_key(impl_->root, request.cache_salt);
   const double timeout = std::chrono::duration<double>(request.timeout).count();
   auto generation = std::make_unique<Generation>(0, std::move(request), std::move(sampler).value());
-  if (shares) generation->keys = page_keys(impl_->root, generation->tokens);
+  if (shares) generation->keys = page_keys(root, generation->tokens);
   generation->submitted = impl_->clock();
   if (timeout > 0) generation->deadline = generation->submitted + timeout;
   RequestId id = 0;
@@ -161,7 +163,7 @@ Result<RequestId> Scheduler::submit(GenerateRequest request) {
     const bool full = n_waiting >= impl_->options.max_waiting;
     if (full || impl_->draining) {
       ++impl_->n_refused;
-      if (impl_->draining) return Status(StatusCode::kResourceExhausted, "shutting down");
+      if (impl_->draining) return Status(StatusCode::kUnavailable, "shutting down");
       return error(StatusCode::kResourceExhausted, "queue: {} requests wait, want at most {}",
                    n_waiting, impl_->options.max_waiting);
     }

@@ -4,6 +4,12 @@
 
 namespace dsa {
 
+namespace {
+
+constexpr double kNewest = 0.25;  // weight of the newest time
+
+}  // namespace
+
 double StepBudget::decode_seconds(int64_t n_decoded) const {
   if (n_decoded_ == 0 || n_decoded == 0) return 0;
   // More sequences share the reading of the weights: this is the most they can take.
@@ -11,9 +17,13 @@ double StepBudget::decode_seconds(int64_t n_decoded) const {
 }
 
 int64_t StepBudget::chunks(int64_t n_decoded, double seconds) const {
+  if (!(chunk_ > 0)) return 1;
   const double left = seconds - decode_seconds(n_decoded);
-  if (!(chunk_ > 0) || !(left > chunk_)) return 1;
-  return static_cast<int64_t>(std::min(left / chunk_, 1e6));
+  return left > 0 ? static_cast<int64_t>(std::min(left / chunk_, 1e6)) : 0;
+}
+
+bool StepBudget::decode_now(double waited, double seconds) const {
+  return waited + part_ + decode_ > seconds;
 }
 
 void StepBudget::record(int64_t n_decoded, double n_chunks, double seconds) {
@@ -22,9 +32,12 @@ void StepBudget::record(int64_t n_decoded, double n_chunks, double seconds) {
     decode_ = seconds;
     return;
   }
-  constexpr double kNewest = 0.25;
   const double sample = std::max(0.0, seconds - decode_seconds(n_decoded)) / n_chunks;
   chunk_ = std::max(sample, (1 - kNewest) * chunk_ + kNewest * sample);
+}
+
+void StepBudget::record_part(double seconds) {
+  part_ = std::max(seconds, (1 - kNewest) * part_ + kNewest * seconds);
 }
 
 }  // namespace dsa

@@ -279,6 +279,68 @@ TEST(Prefill, StopsWhenProgressSaysSo) {
   EXPECT_EQ(*engine->sequence_length(id), 256);
 }
 
+TEST(Between, OtherSequencesCanBeComputedWithTheSameResults) {
+  EngineOptions options = small();
+  options.max_nested_tokens = 4;
+  const auto engine = make(options);
+  const SequenceId outer = *engine->create_sequence();
+  const SequenceId inner = *engine->create_sequence();
+  last_logits(engine.get(), inner, tokens(200, 100));
+  size_t n_decoded = 0;
+  std::vector<float> inner_logits, outer_logits;
+  ForwardHooks hooks;
+  hooks.logits = [&](const LogitsRow& row) {
+    outer_logits.assign(row.logits.begin(), row.logits.end());
+  };
+  hooks.between = [&] {
+    const auto logits = engine->decode(inner, tokens(300, 100)[n_decoded++]);
+    ASSERT_TRUE(logits.ok()) << logits.status().message();
+    inner_logits.assign(logits->begin(), logits->end());
+  };
+  const Step step = {outer, tokens(0, 90)};
+  ASSERT_TRUE(engine->forward({&step, 1}, hooks).ok());
+  EXPECT_EQ(n_decoded, 2 * trained_model()->config().n_layers);
+  EXPECT_EQ(outer_logits, last_logits(engine.get(), *engine->create_sequence(), tokens(0, 90)));
+  const SequenceId same = *engine->create_sequence();
+  std::vector<float> want = last_logits(engine.get(), same, tokens(200, 100));
+  for (size_t i = 0; i < n_decoded; ++i)
+    want = last_logits(engine.get(), same, tokens(300 + i, 1));
+  EXPECT_EQ(inner_logits, want);
+}
+
+TEST(Between, WhatIsBeingComputedIsLeftAlone) {
+  EngineOptions options = small();
+  options.max_nested_tokens = 4;
+  const auto engine = make(options);
+  const SequenceId outer = *engine->create_sequence();
+  const SequenceId inner = *engine->create_sequence();
+  ForwardHooks hooks;
+  ForwardHooks inner_hooks;
+  inner_hooks.between = [&] { EXPECT_FALSE(engine->decode(*engine->create_sequence(), 1).ok()); };
+  int calls = 0;
+  hooks.between = [&] {
+    if (calls++ > 0) return;
+    EXPECT_FALSE(engine->decode(outer, 1).ok());
+    EXPECT_FALSE(engine->release_sequence(outer).ok());
+    EXPECT_FALSE(engine->fork_sequence(outer).ok());
+    EXPECT_FALSE(engine->hold_page(outer, 0).ok());
+    EXPECT_FALSE(engine->prefill(inner, tokens(0, 5), {}).ok());
+    EXPECT_TRUE(engine->decode(inner, 1, inner_hooks).ok());
+  };
+  const Step step = {outer, tokens(0, 90)};
+  ASSERT_TRUE(engine->forward({&step, 1}, hooks).ok());
+  EXPECT_GT(calls, 0);
+  EXPECT_EQ(engine->sequence_length(outer).value(), 90);
+  EXPECT_TRUE(engine->release_sequence(outer).ok());
+  options.max_nested_tokens = 0;
+  const auto without = make(options);
+  const SequenceId only = *without->create_sequence();
+  const SequenceId other = *without->create_sequence();
+  hooks.between = [&] { EXPECT_FALSE(without->decode(other, 1).ok()); };
+  const Step one = {only, tokens(0, 9)};
+  EXPECT_TRUE(without->forward({&one, 1}, hooks).ok());
+}
+
 TEST(Memory, CachesTakeWhatTheEstimateSays) {
   for (const CacheFormat format : {CacheFormat::kFp8, CacheFormat::kBF16, CacheFormat::kF32}) {
     EngineOptions options = small();

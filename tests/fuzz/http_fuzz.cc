@@ -75,9 +75,11 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   boost::asio::io_context io;
   server::HttpOptions options;
   options.max_body_bytes = 4096;
+  options.max_bodies_bytes = 2048;
   options.max_header_bytes = 1024;
   server::Metrics metrics;
-  const server::Handler handler = answer;
+  const server::Handler handler = {
+      answer, [](const server::HttpRequest& head) { return head.path.size() % 5 == 0; }};
   server::ConnectionContext context;
   context.io = &io;
   context.options = &options;
@@ -90,6 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   connection->start();
   io.run();
   check(connection->is_closed);
+  check(metrics.body_bytes == 0);
   check(metrics.open_exchanges == 0 && metrics.open_streams == 0);
   check(connection->output.empty() || connection->output.rfind("HTTP/1.1 ", 0) == 0);
   return 0;

@@ -257,7 +257,7 @@ TEST(Shutdown, EndsWhatDoesNotFinishInTimeAndRefusesMore) {
   EXPECT_EQ(waiting.result.reason, FinishReason::kCancelled);
   EXPECT_EQ(waiting.n_done, 1);
   const auto refused = scheduler->submit(request_for(text_tokens(0, 10), 1));
-  EXPECT_EQ(refused.status().code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(refused.status().code(), StatusCode::kUnavailable);
   EXPECT_THAT(refused.status().message(), HasSubstr("shutting down"));
   expect_no_leak(*scheduler);
 }

@@ -6,7 +6,6 @@ import pathlib
 import random
 import signal
 import socket
-import ssl
 import struct
 import subprocess
 import tempfile
@@ -242,61 +241,6 @@ class Framing(unittest.TestCase):
         body = json.dumps({f"k{i}": 1 for i in range(70_000)}).encode()
         found = self.answers(self.POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         self.assertIn(b"more than 4096 members", found)
-
-
-class Access(unittest.TestCase):
-
-    def test_keys_are_asked_for_everywhere_but_for_health(self):
-        with tempfile.NamedTemporaryFile("w", suffix=".keys") as keys:
-            keys.write("# people\nfirst-key\n\nsecond-key\n")
-            keys.flush()
-            with Server("--api-keys", keys.name) as server:
-                self.assertEqual(server.get("/health"), {"status": "ok"})
-                for given in (None, "Bearer first", "Bearer ", "first-key", "Basic first-key"):
-                    headers = {} if given is None else {"Authorization": given}
-                    for path in ("/v1/models", "/metrics"):
-                        status, _, data = server.request("GET", path, headers=headers)
-                        self.assertEqual(status, 401)
-                        self.assertEqual(json.loads(data)["error"]["code"], "invalid_api_key")
-                for key in ("first-key", "second-key"):
-                    status, _, _ = server.request("POST", "/tokenize", {"prompt": "x"},
-                                                  {"Authorization": f"Bearer {key}"})
-                    self.assertEqual(status, 200)
-
-    def test_other_origins_are_let_in_only_when_named(self):
-        origin = {"Origin": "https://app.example"}
-        preflight = {**origin, "Access-Control-Request-Method": "POST"}
-        with Server() as server:
-            headers = server.request("GET", "/health", headers=origin)[1]
-            self.assertNotIn("Access-Control-Allow-Origin", headers)
-            self.assertEqual(server.request("OPTIONS", "/v1/models", headers=preflight)[0], 405)
-        with Server("--cors-origin", "https://app.example") as server:
-            headers = server.request("GET", "/health", headers=origin)[1]
-            self.assertEqual(headers["Access-Control-Allow-Origin"], "https://app.example")
-            status, headers, _ = server.request("OPTIONS", "/v1/models", headers=preflight)
-            self.assertEqual(status, 204)
-            self.assertIn("authorization", headers["Access-Control-Allow-Headers"])
-
-    def test_tls_with_a_given_certificate(self):
-        with tempfile.TemporaryDirectory() as folder:
-            key, cert = pathlib.Path(folder, "key.pem"), pathlib.Path(folder, "cert.pem")
-            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-                            "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
-                            "-keyout", key, "-out", cert], check=True, capture_output=True)
-            with Server("--tls-cert", cert, "--tls-key", key) as server:
-                self.assertTrue(server.url.startswith("https://"))
-                context = ssl.create_default_context(cafile=cert)
-                with context.wrap_socket(server.socket(), server_hostname="127.0.0.1") as client:
-                    body = {"prompt": "And", "max_tokens": 4, "stream": True}
-                    client.sendall(request_bytes("/v1/completions", body, "Connection: close\r\n"))
-                    data = b""
-                    while chunk := client.recv(65536):
-                        data += chunk
-                    self.assertIn(b"data: [DONE]", data)
-                with server.socket() as plain:
-                    plain.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                    self.assertNotIn(b"200 OK", plain.recv(1000))
-                self.assertEqual(server.stop(), 0)
 
 
 class Ends(unittest.TestCase):

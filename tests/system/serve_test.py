@@ -3,6 +3,7 @@ import json
 import tempfile
 import unittest
 
+from dsa_program import model_with
 from serve_program import Server, long_model, request_bytes, text_of
 
 PROMPT = "In the beginning"
@@ -61,9 +62,17 @@ class Endpoints(unittest.TestCase):
         self.assertEqual(text_of(events)[0], whole["choices"][0]["text"])
         self.assertEqual(events[-2]["choices"][0]["finish_reason"], "length")
         self.assertEqual(events[-1]["choices"], [])
+        self.assertTrue(all(event["usage"] is None for event in events[:-1]))
         usage = events[-1]["usage"]
         self.assertEqual(usage["completion_tokens"], 24)
         self.assertEqual(usage["prompt_tokens"], whole["usage"]["prompt_tokens"])
+
+    def test_without_a_temperature_it_does_what_the_model_says(self):
+        with tempfile.TemporaryDirectory() as folder:
+            model = model_with(folder, generation_config={"do_sample": False})
+            with Server(model=model) as greedy:
+                answer = greedy.complete(PROMPT, max_tokens=24)["choices"][0]["text"]
+        self.assertEqual(answer, self.greedy())
 
     def test_a_prompt_as_ids_or_in_a_list_is_the_same_prompt(self):
         ids = self.server.post("/tokenize", {"prompt": PROMPT})["tokens"]
