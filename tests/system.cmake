@@ -12,8 +12,8 @@ function(dsa_system_test name)
 DSA_SANITIZE=${DSA_SANITIZE}")
 endfunction()
 
-foreach(name command_line options run chat inspect tokenize verify interrupt cache serve serve_access serve_faults
-    openai_client page train)
+foreach(name command_line options run chat inspect tokenize verify interrupt cache serve serve_access
+    serve_faults serve_disk openai_client page train)
   dsa_system_test(${name})
 endforeach()
 foreach(tier scalar avx2 avx512)

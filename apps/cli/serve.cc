@@ -225,6 +225,7 @@ Status serve(ServeOptions options) {
   info->max_context = (*scheduler)->max_context();
   raise_file_limit();
   std::signal(SIGPIPE, SIG_IGN);  // a client that went away is no reason to end
+  std::signal(SIGXFSZ, SIG_IGN);  // nor is a file that may not grow: writing fails, that is enough
   return server::serve(options.server, std::move(*info), std::move(*scheduler));
 }
 

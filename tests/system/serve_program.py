@@ -9,10 +9,12 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 from dsa_program import MODEL, PROGRAM, model_with
 
 START_SECONDS = 120
+WAIT_SECONDS = 120
 JSON = {"Content-Type": "application/json"}
 
 
@@ -22,14 +24,31 @@ def long_model(folder):
     return model_with(folder, config={**config, "max_position_embeddings": 4096})
 
 
+def wait_for(condition, what):
+    end = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {WAIT_SECONDS} s: {what}")
+        time.sleep(0.05)
+
+
+def is_idle(metrics):
+    """Nothing is left of any request but the one that asks."""
+    return (metrics["dsa_requests_active"] == 0 and metrics["dsa_http_streams_open"] == 0
+            and metrics["dsa_http_requests_open"] == 1
+            and metrics["dsa_sequences_running"] == 0 and metrics["dsa_sequences_waiting"] == 0
+            and metrics["dsa_pages_free"] + metrics["dsa_pages_evictable"] == metrics["dsa_pages"])
+
+
 class Server:
     """`with Server("--max-active", 4) as server:` on a free port of the loopback."""
 
-    def __init__(self, *args, model=MODEL):
+    def __init__(self, *args, model=MODEL, env=None):
         self.log = []
         self.process = subprocess.Popen(
             [PROGRAM, "serve", "-m", str(model), "--port", "0", "-t", "2", *map(str, args)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            env={**os.environ, **(env or {})})
         listening = queue.Queue()
         self.reader = threading.Thread(target=self._read, args=(listening,), daemon=True)
         self.reader.start()
