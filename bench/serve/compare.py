@@ -3,68 +3,20 @@
 See README.md. Started by `run`.
 """
 import argparse
-import dataclasses
 import json
 import os
 import pathlib
-import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 
 import load as loads
+from program import Server, long_model, text_ids
 
 CONFIGURATIONS = {
     "memory and disk": [],  # a directory is added
     "memory": [],
     "no cache": ["--no-prefix-cache"],
 }
-
-
-def long_model(source: pathlib.Path, folder: pathlib.Path, positions: int) -> pathlib.Path:
-    """The checkpoint with more positions than it was trained for: its speed is what counts here."""
-    target = folder / "model"
-    shutil.copytree(source, target)
-    config = json.loads((target / "config.json").read_text())
-    config["max_position_embeddings"] = max(positions, config["max_position_embeddings"])
-    (target / "config.json").write_text(json.dumps(config))
-    return target
-
-
-class Server:
-    """`dsa serve` on a free port of this machine, until the end of the `with`."""
-
-    def __init__(self, program: str, model: pathlib.Path, arguments: list[str]) -> None:
-        command = [program, "serve", "-m", str(model), "--port", "0", "-q", *arguments]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        self.lines: list[str] = []
-        self.port = self.find_port()
-        threading.Thread(target=self.read_on, daemon=True).start()
-
-    def find_port(self) -> int:
-        for line in self.process.stderr:
-            self.lines.append(line)
-            if '"event":"listening"' in line:
-                return int(json.loads(line)["url"].rsplit(":", 1)[1])
-        raise SystemExit("".join(self.lines) or "dsa serve ended without a word")
-
-    def read_on(self) -> None:
-        for line in self.process.stderr:
-            self.lines.append(line)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.process.terminate()
-        self.process.wait(60)
-
-
-def text_ids(program: str, model: pathlib.Path, text: pathlib.Path) -> list[int]:
-    done = subprocess.run([program, "tokenize", str(model), "-f", str(text), "--json"],
-                          check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout)["ids"]
 
 
 def parse_options() -> argparse.Namespace:
@@ -115,7 +67,7 @@ def main() -> None:
                     load = loads.Load(float(visitors), options.minutes, longest=options.longest,
                                       seed=i + 1)
                     print(f"{name}, {visitors} visitors a minute", file=sys.stderr)
-                    answers, seconds = loads.run(("127.0.0.1", server.port, None), load, ids)
+                    answers, seconds = loads.run(server.address, load, ids)
                     rows.append({"caches": name, **loads.summary(load, answers, seconds)})
     out = pathlib.Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)

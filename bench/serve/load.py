@@ -6,10 +6,11 @@ OpenAI's /v1/completions that streams and takes token ids as prompts.
 """
 import dataclasses
 import http.client
-import json
 import random
 import threading
 import time
+
+import client
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,35 +96,23 @@ class Client:
             time.sleep(self.rng.expovariate(1 / self.load.pause))
 
     def ask(self, prompt: list[int], answer: Answer) -> None:
-        host, port, key = self.address
-        connection = http.client.HTTPConnection(host, port, timeout=600)
-        headers = {"Content-Type": "application/json"}
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
         body = {"prompt": prompt, "max_tokens": self.load.answer_tokens, "temperature": 0,
                 "stream": True, "stream_options": {"include_usage": True}}
-        before = time.monotonic()
-        connection.request("POST", "/v1/completions", json.dumps(body), headers)
-        response = connection.getresponse()
-        if response.status != 200:
-            raise ValueError(f"{response.status}: {response.read(300).decode(errors='replace')}")
-        last = before
-        for line in response:
-            if not line.startswith(b"data: ") or line.startswith(b"data: [DONE]"):
-                continue
-            event = json.loads(line[6:])
-            if usage := event.get("usage"):
-                answer.hit_tokens = usage.get("prompt_cache_hit_tokens", 0)
-            if event.get("error"):
-                raise ValueError(event["error"].get("message", "error"))
-            if any(choice.get("text") for choice in event.get("choices", [])):
-                now = time.monotonic()
-                if last == before:
-                    answer.first = now - before
-                else:
-                    answer.gaps.append(now - last)
-                last = now
-        connection.close()
+        before = last = time.monotonic()
+        with client.post(self.address, "/v1/completions", body) as response:
+            if response.status != 200:
+                told = response.read(300).decode(errors="replace")
+                raise ValueError(f"{response.status}: {told}")
+            for event in client.events(response):
+                if usage := event.get("usage"):
+                    answer.hit_tokens = usage.get("prompt_cache_hit_tokens", 0)
+                if any(choice.get("text") for choice in event.get("choices", [])):
+                    now = time.monotonic()
+                    if last == before:
+                        answer.first = now - before
+                    else:
+                        answer.gaps.append(now - last)
+                    last = now
         # What was answered counts for the next prompt by its length; its ids are not told.
         answer.ids = self.rng.choices(self.document, k=self.load.answer_tokens)
 
@@ -145,18 +134,13 @@ def run(address, load: Load, text: list[int]) -> tuple[list[Answer], float]:
     return answers, time.monotonic() - start
 
 
-def percentile(values, share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
-
-
 def summary(load: Load, answers: list[Answer], seconds: float) -> dict:
     """The figures of a run; times in milliseconds."""
     good = [a for a in answers if not a.error and a.first > 0]
     gaps = [gap for a in good for gap in a.gaps]
 
     def three(values):
-        return {f"p{p}": round(1e3 * percentile(values, p / 100), 2) for p in (50, 95, 99)}
+        return {f"p{p}": round(1e3 * client.percentile(values, p / 100), 2) for p in (50, 95, 99)}
 
     return {
         "load": dataclasses.asdict(load),
