@@ -1,4 +1,4 @@
-"""dsa serve on a disk that is full, damaged, or left in the middle of a write: hits are lost, no more."""
+"""dsa serve on a disk that is full, damaged, or left in the middle of a write: it loses hits."""
 import concurrent.futures
 import http.client
 import pathlib
