@@ -29,11 +29,12 @@ class Stream:
     def take(self, data: bytes, now: float) -> None:
         *events, self.rest = (self.rest + data).split(b"\n\n")
         for event in events:
-            event = event[event.find(b"data: ") + 6:]  # the first has the HTTP header before it
+            _, _, event = event.partition(b"data: ")  # the first has the HTTP header before it
             if event == b"[DONE]":
                 self.whole = True
+            if not event.startswith(b"{"):
                 continue
-            for choice in json.loads(event)["choices"]:
+            for choice in json.loads(event).get("choices", []):  # none: an error; it is not whole
                 self.text += choice["text"]
                 self.times += [now] * len((choice["logprobs"] or {}).get("tokens", []))
 
