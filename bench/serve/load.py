@@ -13,6 +13,9 @@ import time
 import client
 
 
+END_ID = 1  # of models/*: the end of a text
+
+
 @dataclasses.dataclass(frozen=True)
 class Load:
     """What arrives. Times in seconds, lengths in tokens."""
@@ -97,6 +100,7 @@ class Client:
 
     def ask(self, prompt: list[int], answer: Answer) -> None:
         body = {"prompt": prompt, "max_tokens": self.load.answer_tokens, "temperature": 0,
+                "logit_bias": {str(END_ID): -100},  # answers are as long as they may be
                 "stream": True, "stream_options": {"include_usage": True}}
         before = last = time.monotonic()
         with client.post(self.address, "/v1/completions", body) as response:
@@ -105,7 +109,7 @@ class Client:
                 raise ValueError(f"{response.status}: {told}")
             for event in client.events(response):
                 if usage := event.get("usage"):
-                    answer.hit_tokens = usage.get("prompt_cache_hit_tokens", 0)
+                    answer.hit_tokens = usage["prompt_tokens_details"]["cached_tokens"]
                 if any(choice.get("text") for choice in event.get("choices", [])):
                     now = time.monotonic()
                     if last == before:
