@@ -1,5 +1,5 @@
-// Preloaded into a process: its wall clock is off by the seconds that stand in the file $SHIFT_FILE,
-// eight bytes that may change at any time. The monotonic clock is left alone.
+// Preloaded into a process: its wall clock is off by the seconds in the file $SHIFT_FILE, eight
+// bytes that may change at any time. The monotonic clock is left alone.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
