@@ -99,6 +99,10 @@ Status DiskTier::index_folders() {
   });
   for (const Found& one : found)
     remember(one.file);
+  std::vector<std::string> removed;  // where the bound has become smaller
+  make_room(0, &removed);
+  for (const std::string& path : removed)
+    ::unlink(path.c_str());
   return {};
 }
 
@@ -215,14 +219,14 @@ void DiskTier::forget(Files::iterator place) {
   files_.erase(place);
 }
 
-bool DiskTier::make_room(std::vector<std::string>* removed) {
-  while (stats_.bytes + file_bytes_ > options_.max_bytes && !files_.empty()) {
+bool DiskTier::make_room(int64_t n_bytes, std::vector<std::string>* removed) {
+  while (stats_.bytes + n_bytes > options_.max_bytes && !files_.empty()) {
     const File oldest = files_.front();
     forget(files_.begin());
     removed->push_back(folders_[oldest.folder] + "/" + page_file_name(oldest.key));
     ++stats_.evictions;
   }
-  return stats_.bytes + file_bytes_ <= options_.max_bytes;
+  return stats_.bytes + n_bytes <= options_.max_bytes;
 }
 
 void DiskTier::run() {
@@ -234,7 +238,8 @@ void DiskTier::run() {
     queue_.pop_front();
     const Content content = pending_.at(key);
     std::vector<std::string> removed;
-    const bool fits = std::chrono::steady_clock::now() >= retry_ && make_room(&removed);
+    const bool fits =
+        std::chrono::steady_clock::now() >= retry_ && make_room(file_bytes_, &removed);
     Status status;
     hold.unlock();
     for (const std::string& path : removed)

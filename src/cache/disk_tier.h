@@ -81,10 +81,10 @@ class DiskTier {
   Status add_own_folder(const std::string& identity, const std::string& description);
   Status index_folders();
   void start();
-  void run();                                         // of the writing thread
-  bool make_room(std::vector<std::string>* removed);  // for one more file; paths to be unlinked
-  void remember(const File& file);                    // as the one used last
-  void forget(Files::iterator place);                 // of a file that is gone
+  void run();                                                          // of the writing thread
+  bool make_room(int64_t n_bytes, std::vector<std::string>* removed);  // paths to be unlinked
+  void remember(const File& file);                                     // as the one used last
+  void forget(Files::iterator place);                                  // of a file that is gone
   bool present(const PageKey& key) const;
   bool room() const;
 

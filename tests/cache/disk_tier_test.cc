@@ -121,6 +121,15 @@ TEST(DiskTier, KeepsToItsSizeAndForgetsWhatWasUsedLongestAgo) {
   EXPECT_EQ(tier->stats().bytes, 4 * kFileBytes);
 }
 
+TEST(DiskTier, IsCutToASizeThatHasBecomeSmaller) {
+  const TempDir dir;
+  write_pages(open_tier(dir.path()).get(), 0, 10);
+  const auto tier = open_tier(dir.path(), 4 * kFileBytes);
+  EXPECT_EQ(tier->stats().bytes, 4 * kFileBytes);
+  EXPECT_FALSE(tier->contains(key_of(5)));
+  EXPECT_TRUE(tier->contains(key_of(6)));
+}
+
 TEST(DiskTier, TakesNothingThatIsLargerThanItMayBe) {
   const TempDir dir;
   const auto tier = open_tier(dir.path(), kFileBytes - 1);

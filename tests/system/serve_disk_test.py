@@ -34,7 +34,7 @@ def page_files(folder):
 
 
 def damage(path, rng):
-    data = bytearray(path.read_bytes())
+    data = bytearray(path.read_bytes() or rng.randbytes(5000))  # emptied before, never read since
     how = rng.choice(["byte", "bytes", "short", "long", "empty", "noise"])
     if how in ("byte", "bytes"):
         for _ in range(1 if how == "byte" else 100):
