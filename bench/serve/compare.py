@@ -59,10 +59,9 @@ class Bench:
                 check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
     def start(self, name: str, tokens: int):
-        if name.startswith(PEER):
-            cache = [] if name == PEER else ["--no-cache"]
+        if name == PEER:
             return PeerServer(self.options.peer, self.gguf, [
-                "--context", str(tokens), "--slots", "16", "--threads", str(os.cpu_count()), *cache])
+                "--context", str(tokens), "--slots", "16", "--threads", str(os.cpu_count())])
         arguments = ["--cache-tokens", str(tokens), "-t", str(os.cpu_count()),
                      "--max-step-ms", f"{self.options.max_step_ms:g}"]
         if name == "no cache":
@@ -125,7 +124,7 @@ def measure_loads(bench: Bench) -> list[dict]:
     options = bench.options
     offered = {name: options.visitors for name in OWN}
     if options.peer:
-        offered |= {PEER: options.peer_visitors, PEER + ", no cache": options.peer_visitors}
+        offered[PEER] = options.peer_visitors
     rows = []
     for name, visitors in offered.items():
         with bench.start(name, options.cache_tokens) as server:
@@ -147,11 +146,11 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--text", default="models/baby-v32/heldout.txt", help="for documents")
     parser.add_argument("--only", choices=["first_tokens", "loads"],
                         help="what is measured; the other figures of --out are kept")
-    parser.add_argument("--visitors", type=numbers, default="1,16,64",
+    parser.add_argument("--visitors", type=numbers, default="3,16,64",
                         help="a minute (default: %(default)s)")
-    parser.add_argument("--peer-visitors", type=numbers, default="1",
+    parser.add_argument("--peer-visitors", type=numbers, default="3",
                         help="for llama.cpp; with more its queue grows (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=1.5, help="of each load")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of each load")
     parser.add_argument("--longest", type=int, default=8000, help="tokens of a document")
     parser.add_argument("--lengths", type=numbers, default="1000,3000,10000,30000,100000",
                         help="of documents that are asked about twice (default: %(default)s)")

@@ -1,6 +1,6 @@
 """llama.cpp's own HTTP server (from the package xllamacpp) on a free port of this machine.
 
-    python3 llama_server.py MODEL.gguf --context N --slots N --threads N [--no-cache]
+    python3 llama_server.py MODEL.gguf --context N --slots N --threads N
 
 Prints its address on standard output as one JSON line, then serves until it is told to stop.
 """
@@ -25,15 +25,14 @@ def main() -> None:
     parser.add_argument("--context", type=int, required=True, help="tokens of all slots together")
     parser.add_argument("--slots", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--no-cache", action="store_true")
     options = parser.parse_args()
     params = xllamacpp.CommonParams()
     params.model.path = options.model
     params.n_ctx = options.context
     params.n_parallel = options.slots
     params.kv_unified = True
-    params.cache_prompt = not options.no_cache
-    params.cache_ram_mib = 0 if options.no_cache else 8192
+    params.cache_prompt = True
+    params.cache_ram_mib = 8192
     params.cpuparams.n_threads = options.threads
     params.cpuparams_batch.n_threads = options.threads
     params.warmup = False

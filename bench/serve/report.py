@@ -12,8 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
 
-COLOURS = {"memory and disk": "#1f6f8b", "no cache": "#58a4b0",
-           "llama.cpp": "#b04a2f", "llama.cpp, no cache": "#e0a030"}
+COLOURS = {"memory and disk": "#1f6f8b", "no cache": "#58a4b0", "llama.cpp": "#b04a2f"}
 
 
 def milliseconds(seconds) -> str:
