@@ -51,6 +51,7 @@ struct EngineOptions {
   CacheFormat kv_cache = CacheFormat::kFp8;
   CacheFormat index_cache = CacheFormat::kFp8;
   int64_t cache_tokens = 4096;  // capacity over all sequences; rounded up to pages of 64
+  bool resident_cache = false;  // have its memory at once, so that no step waits for the system
   int64_t max_sequences = 64;
   int64_t max_batch_tokens = 256;  // tokens of one forward() call; sizes the scratch memory
   int64_t max_nested_tokens = 0;   // likewise, of a call from ForwardHooks::between; 0: none

@@ -198,7 +198,7 @@ struct SchedulerStats {
 class Scheduler {
  public:
   // engine: max_batch_tokens below max_sequences + kChunkTokens is raised to that. max_sequences
-  // bounds the requests that run at a time.
+  // bounds the requests that run at a time. The caches have their memory from the beginning.
   //   Errors  those of Engine::create; kInvalidArgument (an option, by name); kIoError (the disk
   //           cache's directory cannot be used); kResourceExhausted (another process uses it).
   static Result<std::unique_ptr<Scheduler>> create(std::shared_ptr<const Model> model,

@@ -45,6 +45,10 @@ Result<PagePool> PagePool::create(const PagePoolOptions& options) {
   DSA_ASSIGN_OR_RETURN(pool.latent_memory_, AlignedBuffer::allocate(latent_bytes, "latent cache"));
   DSA_ASSIGN_OR_RETURN(pool.index_memory_,
                        AlignedBuffer::allocate(index_bytes, "indexer-key cache"));
+  if (options.resident) {
+    DSA_RETURN_IF_ERROR(pool.latent_memory_.make_resident("latent cache"));
+    DSA_RETURN_IF_ERROR(pool.index_memory_.make_resident("indexer-key cache"));
+  }
   pool.page_bytes_ = options.latent.page_bytes() * static_cast<size_t>(options.n_layers) +
                      options.index.page_bytes() * n_indexed;
   pool.holders_.assign(n_pages, 0);

@@ -27,6 +27,7 @@ struct PagePoolOptions {
   int64_t n_layers = 0;
   std::vector<bool> has_index;  // [n_layers] the layer stores indexer keys
   int64_t n_pages = 0;
+  bool resident = false;  // has its memory from the beginning
 };
 
 class PagePool {

@@ -15,6 +15,7 @@ PagePoolOptions pool_options(const ModelConfig& config, const EngineOptions& opt
                              kind == IndexerKind::kFull);
   }
   pool.n_pages = ceil_div(options.cache_tokens, int64_t{kPageTokens});
+  pool.resident = options.resident_cache;
   return pool;
 }
 

@@ -28,4 +28,11 @@ Result<AlignedBuffer> AlignedBuffer::allocate(size_t n_bytes, const char* what) 
   return buffer;
 }
 
+Status AlignedBuffer::make_resident(const char* what) {
+  if (n_bytes_ == 0 || madvise(data_, n_bytes_, MADV_POPULATE_WRITE) == 0) return {};
+  if (errno == EINVAL) return {};  // Linux before 5.14
+  return error(StatusCode::kResourceExhausted, "{}: cannot get {} bytes of memory: {}", what,
+               n_bytes_, std::strerror(errno));
+}
+
 }  // namespace dsa

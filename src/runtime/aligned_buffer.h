@@ -12,7 +12,7 @@ namespace dsa {
 
 // Invariants
 //   1. data() is aligned to 64 bytes at least (the system's page in fact).
-//   2. Bytes never written read as zero and take no physical memory.
+//   2. Bytes never written read as zero; without make_resident() they take no physical memory.
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
@@ -29,6 +29,10 @@ class AlignedBuffer {
 
   //   Errors  kResourceExhausted: the system has no n_bytes; `what` names the use.
   static Result<AlignedBuffer> allocate(size_t n_bytes, const char* what);
+
+  // Gets the physical memory now rather than at the first write to each page, where the system can.
+  //   Errors  kResourceExhausted: it has not so much; `what` names the use.
+  Status make_resident(const char* what);
 
   uint8_t* data() const { return data_; }
   size_t size() const { return n_bytes_; }

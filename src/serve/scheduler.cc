@@ -89,6 +89,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(std::shared_ptr<const Model
   EngineOptions wanted = engine_options;
   wanted.max_batch_tokens = std::max(wanted.max_batch_tokens, wanted.max_sequences + kChunkTokens);
   wanted.max_nested_tokens = wanted.max_sequences;
+  wanted.resident_cache = true;
   DSA_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::create(model, wanted));
   DSA_ASSIGN_OR_RETURN(const std::string tier, active_tier());
   auto impl = std::make_unique<Impl>();

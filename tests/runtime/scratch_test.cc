@@ -1,7 +1,11 @@
 #include "runtime/scratch.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -44,6 +48,21 @@ TEST(ScratchPlan, RefusesSizesThatDoNotFit) {
     EXPECT_EQ(buffer.status().code(), StatusCode::kResourceExhausted);
     EXPECT_NE(buffer.status().message().find("the activations: more"), std::string::npos);
   }
+}
+
+TEST(AlignedBuffer, TakesMemoryWhenItIsWrittenOrWhenItIsTold) {
+  constexpr size_t kBytes = size_t{8} << 20;
+  AlignedBuffer buffer = AlignedBuffer::allocate(kBytes, "the cache").value();
+  std::vector<unsigned char> resident(kBytes / static_cast<size_t>(sysconf(_SC_PAGESIZE)));
+  const auto n_resident = [&] {
+    EXPECT_EQ(mincore(buffer.data(), kBytes, resident.data()), 0);
+    return std::count_if(resident.begin(), resident.end(), [](unsigned char c) { return c & 1U; });
+  };
+  EXPECT_EQ(n_resident(), 0);
+  EXPECT_TRUE(buffer.make_resident("the cache").ok());
+  EXPECT_EQ(n_resident(), static_cast<ptrdiff_t>(resident.size()));
+  EXPECT_EQ(buffer.data()[kBytes / 2], 0);
+  EXPECT_TRUE(AlignedBuffer().make_resident("nothing").ok());
 }
 
 TEST(AlignedBuffer, RefusesWhatTheSystemCannotGive) {
