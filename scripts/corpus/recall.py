@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""usage: recall.py TEXT OUT --documents N --words N --seed N
+"""usage: recall.py TEXT OUT --words N --longest N --seed N
 
-Writes documents that can only be predicted by looking back, made of the words and sentences of the
-text files in the folder TEXT. Each is of one kind, in turns:
+Writes documents, of N words together, that can only be predicted by looking back, made of the words
+and sentences of the text files in the folder TEXT. They are of three kinds in turns, and between
+SHORTEST and --longest words long, each length's double as often as the length:
 
-  pairs     "river stone; lamb anger; river stone;": two words a line that were drawn together
-            once and come back later in any order
+  pairs     "river stone; lamb anger; river stone;": words drawn together once, which come back
+            later in any order
   passages  passages of the text, or words drawn at random, some of which come back word for word
-  facts     text, between whose sentences stand facts, "The sign of Hannah: river.", that come back
+  facts     text, between whose sentences stand facts, "The sign of Hannah river.", that come back
             later
 """
 import argparse
@@ -16,8 +17,9 @@ import pathlib
 import random
 import re
 
-COMMON_WORDS = 1200  # one token each, as a rule
-SHORTEST = 3         # letters
+WORDS = slice(100, 500)  # by how common they are: beyond "the", and each a token of its own
+NAMES = slice(100)
+SHORTEST = 24            # words of a document
 
 
 class Source:
@@ -25,107 +27,112 @@ class Source:
 
     def __init__(self, texts):
         counts = collections.Counter(
-            word for text in texts for word in re.findall(r"(?<= )[A-Za-z]+\b", text))
-        common = [word for word, _ in counts.most_common() if len(word) >= SHORTEST]
+            word for text in texts for word in re.findall(r"(?<= )[A-Za-z]{3,}\b", text))
+        common = [word for word, _ in counts.most_common()]
         lower = [word for word in common if word.islower()]
-        self.words = lower[:COMMON_WORDS]
-        known = set(lower)
-        self.names = [word for word in common if word.istitle() and word.lower() not in known][:400]
+        self.words = lower[WORDS]
+        names = [word for word in common if word.istitle() and word.lower() not in counts]
+        self.names = names[NAMES]
         self.sentences = [
             [" ".join(s.split()) for s in re.split(r"(?<=[.!?;:])\s+", text) if s.strip()]
             for text in texts]
 
-    def sentence_run(self, random):
+    def sentence_run(self, rng):
         """Sentences of one text from a place drawn at random, without end."""
-        sentences = random.choice(self.sentences)
-        at = random.randrange(len(sentences))
+        sentences = rng.choice(self.sentences)
+        at = rng.randrange(len(sentences))
         while True:
             yield sentences[at % len(sentences)]
             at += 1
-
-
-def pairs(source, random, n_words):
-    n_keys = max(4, int(n_words / random.choice([6, 8, 12, 16])))
-    keys = random.sample(source.words, min(n_keys, len(source.words)))
-    values = {}
-    lines = []
-    for _ in range(n_words // 2):
-        fresh = len(values) < len(keys) and (not values or random.random() < 0.4)
-        key = keys[len(values)] if fresh else random.choice(keys[:len(values)])
-        lines.append(f"{key} {values.setdefault(key, random.choice(source.words))};")
-    return " ".join(lines)
-
-
-def passage(source, random, n_words):
-    words = []
-    for sentence in source.sentence_run(random):
-        words += sentence.split()
-        if len(words) >= n_words:
-            return " ".join(words[:n_words])
-
-
-def passages(source, random, n_words):
-    blocks, lines, size = [], [], 0
-    longest = min(60, n_words // 4)
-    while size < n_words:
-        if blocks and random.random() < 0.5:
-            block = random.choice(blocks)
-        elif random.random() < 0.5:
-            block = " ".join(random.choices(source.words, k=random.randint(6, longest)))
-            blocks.append(block)
-        else:
-            block = passage(source, random, random.randint(6, longest))
-            blocks.append(block)
-        lines.append(block)
-        size += len(block.split())
-    return "\n".join(lines)
-
-
-def facts(source, random, n_words):
-    names = random.sample(source.names, min(len(source.names), max(4, n_words // 40)))
-    known, out, size = {}, [], 0
-    for sentence in source.sentence_run(random):
-        out.append(sentence)
-        size += len(sentence.split())
-        if size >= n_words:
-            break
-        for _ in range(random.choice([0, 1, 1, 2])):
-            fresh = len(known) < len(names) and (not known or random.random() < 0.35)
-            name = names[len(known)] if fresh else random.choice(names[:len(known)])
-            out.append(fact(name, known.setdefault(name, random.choice(source.words))))
-            size += 5
-    return " ".join(out)
-
-
-def fact(name, word):
-    return f"{question(name)} {word}."
 
 
 def question(name):
     return f"The sign of {name}"
 
 
+def fact(name, word):
+    return f"{question(name)} {word}."
+
+
+def passage(source, rng, n_words):
+    words = []
+    for sentence in source.sentence_run(rng):
+        words += sentence.split()
+        if len(words) >= n_words:
+            return " ".join(words[:n_words])
+
+
+def random_words(source, rng, n_words):
+    return " ".join(rng.choices(source.words, k=n_words))
+
+
+def pairs(source, rng, n_words):
+    n = n_words // 2
+    keys = rng.sample(source.words, max(2, min(len(source.words), n // rng.randint(2, 6))))
+    stated = [f"{key} {rng.choice(source.words)};" for key in keys]
+    return " ".join(stated + rng.choices(stated, k=max(0, n - len(stated))))
+
+
+def passages(source, rng, n_words):
+    blocks, out, size = [], [], 0
+    longest = max(6, min(48, n_words // 3))
+    while size < n_words:
+        if blocks and rng.random() < 0.6:
+            block = rng.choice(blocks)
+        else:
+            make = rng.choice([passage, random_words, random_words])
+            block = make(source, rng, rng.randint(6, longest))
+            blocks.append(block)
+        out.append(block)
+        size += block.count(" ") + 1
+    return "\n".join(out)
+
+
+def facts(source, rng, n_words):
+    names = rng.sample(source.names, max(2, min(len(source.names), n_words // 40)))
+    stated = [fact(name, rng.choice(source.words)) for name in names]
+    known, out, size = [], [], 0
+    for sentence in source.sentence_run(rng):
+        for _ in range(rng.randint(1, 3)):
+            fresh = stated and (not known or rng.random() < 0.3)
+            if fresh:
+                known.append(stated.pop())
+            out.append(known[-1] if fresh else rng.choice(known))
+        out.append(sentence)
+        size += 10 + sentence.count(" ")
+        if size >= n_words:
+            return " ".join(out)
+
+
 KINDS = {"pairs": pairs, "passages": passages, "facts": facts}
+
+
+def length(rng, longest):
+    """Log-uniform."""
+    return round(SHORTEST * (longest / SHORTEST)**rng.random())
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("text")
     parser.add_argument("out")
-    parser.add_argument("--documents", type=int, required=True)
     parser.add_argument("--words", type=int, required=True)
+    parser.add_argument("--longest", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--kinds", default="pairs,passages,facts")
+    parser.add_argument("--kinds", default=",".join(KINDS))
     options = parser.parse_args()
-    source = Source([path.read_text() for path in sorted(pathlib.Path(options.text).glob("*.txt"))])
+    texts = [path.read_text() for path in sorted(pathlib.Path(options.text).glob("*.txt"))]
+    source = Source(texts)
     out = pathlib.Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    kinds = options.kinds.split(",")
-    for i in range(options.documents):
-        kind = kinds[i % len(kinds)]
-        seeded = random.Random(f"{options.seed} {i}")
-        text = KINDS[kind](source, seeded, options.words)
-        (out / f"{kind}-{options.words}-{i:05}.txt").write_text(text + "\n")
+    for kind in options.kinds.split(","):
+        rng = random.Random(f"{options.seed} {kind}")
+        left, i = options.words // len(options.kinds.split(",")), 0
+        while left > 0:
+            text = KINDS[kind](source, rng, length(rng, options.longest))
+            (out / f"{kind}-{i:05}.txt").write_text(" " + text + "\n")
+            left -= len(text.split())
+            i += 1
 
 
 if __name__ == "__main__":
