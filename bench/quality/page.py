@@ -11,9 +11,9 @@ INTRODUCTION = """# Quality
 How much DeepSeek Sparse Attention costs in quality, measured on the checkpoints of one model. One command writes this page, its
 plots and the figures behind them:
 
-<!-- not run: it takes the model's training runs, and minutes -->
+<!-- not run: it takes half an hour, and the checkpoints of training -->
 ```bash
-bench/quality/run {labels}
+bench/quality/run
 ```
 
 {setup}
@@ -63,8 +63,7 @@ class Page:
                  f"Held-out text: {f['documents']} documents of {f['bytes']:,} bytes that no run "
                  f"has read, {measured}, in pieces of at most {c['context']:,} tokens. The page took "
                  f"{f['seconds'] / 60:.0f} minutes.")
-        labels = " ".join(f"{label}=DIR" for label in self.by_label)
-        return INTRODUCTION.format(labels=labels, setup=setup)
+        return INTRODUCTION.format(setup=setup)
 
     def targets(self):
         dense, dsa = self.dense["loss"]["dense"]["loss"], self.judged["loss"]["dsa"]["loss"]

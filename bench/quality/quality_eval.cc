@@ -125,9 +125,8 @@ json description(const dsa::TrainModel& model, const dsa::Tokenizer& tokenizer) 
 
 dsa::Status serve(const std::string& folder, int64_t max_tokens, int threads) {
   DSA_ASSIGN_OR_RETURN(const dsa::Checkpoint checkpoint, dsa::Checkpoint::open(folder));
-  DSA_ASSIGN_OR_RETURN(
-      const dsa::ModelConfig config,
-      dsa::parse_model_config(checkpoint.config_text(), checkpoint.config_path()));
+  DSA_ASSIGN_OR_RETURN(const dsa::ModelConfig config,
+                       dsa::parse_model_config(checkpoint.config_text(), checkpoint.config_path()));
   DSA_ASSIGN_OR_RETURN(const dsa::Tokenizer tokenizer,
                        dsa::Tokenizer::open(folder + "/tokenizer.json"));
   dsa::ThreadPool pool(threads);
@@ -139,8 +138,8 @@ dsa::Status serve(const std::string& folder, int64_t max_tokens, int threads) {
   std::cout << description(*model, tokenizer).dump() << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
     const json request = json::parse(line);
-    dsa::Result<json> answer = request.at("op") == "encode" ? encode(request, tokenizer)
-                                                            : evaluate(request, model.get());
+    dsa::Result<json> answer =
+        request.at("op") == "encode" ? encode(request, tokenizer) : evaluate(request, model.get());
     if (!answer.ok()) return answer.status();
     std::cout << answer->dump() << std::endl;
   }

@@ -66,28 +66,32 @@ def _shade(share):
     return "#%02x%02x%02x" % tuple(mix)
 
 
+CELL_W, CELL_H, LABELS = 34, 24, 64
+
+
+def _heat_map(x0, y0, name, columns, rows, values):
+    body = [_text(x0 + LABELS + len(columns) * CELL_W / 2, y0 + 14, name)]
+    for j, (row, line) in enumerate(zip(rows, values)):
+        y = y0 + 22 + CELL_H * j
+        body.append(_text(x0 + LABELS - 8, y + 16, row, "end"))
+        for c, share in enumerate(line):
+            if share is None:
+                continue
+            x = x0 + LABELS + c * CELL_W
+            body.append(f'<rect x="{x}" y="{y}" width="{CELL_W - 2}" height="{CELL_H - 2}" '
+                        f'fill="{_shade(share)}"/>')
+            body.append(_text(x + CELL_W / 2 - 1, y + 15, f"{100 * share:.0f}", "middle",
+                              'fill="#fff" font-size="11"'))
+    for c, column in enumerate(columns):
+        body.append(_text(x0 + LABELS + (c + 0.5) * CELL_W, y0 + 36 + CELL_H * len(rows), column,
+                          "middle", 'font-size="10"'))
+    return body
+
+
 def heat(path, title, columns, rows, maps):
-    """maps: {label: [[share or None, ...] per row]}; the maps stand side by side."""
-    cell_w, cell_h, left = 34, 26, 76
-    map_w = len(columns) * cell_w + 24
-    width = left + map_w * len(maps) + 10
-    height = 84 + cell_h * len(rows)
+    """maps: {label: [[share or None, ...] per row]}; two stand side by side."""
+    map_w, map_h = LABELS + len(columns) * CELL_W + 12, 52 + CELL_H * len(rows)
     body = [_text(10, 20, title, "start", 'font-size="14"')]
-    for j, row in enumerate(rows):
-        body.append(_text(left - 8, 60 + cell_h * j + 17, row, "end"))
     for i, (name, values) in enumerate(maps.items()):
-        x0 = left + i * map_w
-        body.append(_text(x0 + len(columns) * cell_w / 2, 46, name))
-        for j, line in enumerate(values):
-            for c, share in enumerate(line):
-                if share is None:
-                    continue
-                x, y = x0 + c * cell_w, 54 + cell_h * j
-                body.append(f'<rect x="{x}" y="{y}" width="{cell_w - 2}" height="{cell_h - 2}" '
-                            f'fill="{_shade(share)}"/>')
-                body.append(_text(x + cell_w / 2 - 1, y + 16, f"{100 * share:.0f}", "middle",
-                                  'fill="#fff" font-size="11"'))
-        for c, column in enumerate(columns):
-            body.append(_text(x0 + (c + 0.5) * cell_w, 70 + cell_h * len(rows), column, "middle",
-                              'font-size="10"'))
-    path.write_text(_page(width, height, body))
+        body += _heat_map(i % 2 * map_w, 34 + i // 2 * map_h, name, columns, rows, values)
+    path.write_text(_page(2 * map_w, 34 + (len(maps) + 1) // 2 * map_h, body))

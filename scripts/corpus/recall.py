@@ -1,25 +1,30 @@
 #!/usr/bin/env python3
-"""usage: recall.py TEXT OUT --words N --longest N --seed N
+"""usage: recall.py TEXT OUT --words N --longest N --seed N [--most N] [--kinds KINDS]
 
 Writes documents, of N words together, that can only be predicted by looking back, made of the words
-and sentences of the text files in the folder TEXT. They are of three kinds in turns, and between
-SHORTEST and --longest words long, each length's double as often as the length:
+and sentences of the text files in the folder TEXT. They are of four kinds, and between SHORTEST and
+--longest words long, each length's double as often as the length. Likewise each draws its words from
+the FEWEST to --most most common ones: with few words a model finds out soon how to look back, and
+learns the others from there.
 
   pairs     "river stone; lamb anger; river stone;": words drawn together once, which come back
             later in any order
-  passages  passages of the text, or words drawn at random, some of which come back word for word
+  repeats   lines of words drawn at random, some of which come back word for word
+  passages  the same with passages of the text
   facts     text, between whose sentences stand facts, "The sign of Hannah river.", that come back
             later
 """
 import argparse
 import collections
+import copy
 import pathlib
 import random
 import re
 
 WORDS = slice(100, 500)  # by how common they are: beyond "the", and each a token of its own
 NAMES = slice(100)
-SHORTEST = 24            # words of a document
+FEWEST = 16     # words or names that a document draws from
+SHORTEST = 16   # words of a document
 
 
 class Source:
@@ -46,6 +51,18 @@ class Source:
             at += 1
 
 
+    def narrowed(self, rng, most):
+        """The same with at most so many words and names, the most common ones."""
+        out = copy.copy(self)
+        out.words = self.words[:log_uniform(rng, FEWEST, min(most, len(self.words)))]
+        out.names = self.names[:log_uniform(rng, FEWEST, min(most, len(self.names)))]
+        return out
+
+
+def log_uniform(rng, least, most):
+    return round(least * (most / least)**rng.random())
+
+
 def question(name):
     return f"The sign of {name}"
 
@@ -63,7 +80,7 @@ def passage(source, rng, n_words):
 
 
 def random_words(source, rng, n_words):
-    return " ".join(rng.choices(source.words, k=n_words))
+    return " ".join(rng.sample(source.words, min(n_words, len(source.words))))
 
 
 def pairs(source, rng, n_words):
@@ -73,19 +90,22 @@ def pairs(source, rng, n_words):
     return " ".join(stated + rng.choices(stated, k=max(0, n - len(stated))))
 
 
-def passages(source, rng, n_words):
+def repeats(source, rng, n_words, make=random_words):
     blocks, out, size = [], [], 0
     longest = max(6, min(48, n_words // 3))
     while size < n_words:
         if blocks and rng.random() < 0.6:
-            block = rng.choice(blocks)
+            block = rng.choice(blocks[-rng.randint(1, len(blocks)):])  # near ones more often
         else:
-            make = rng.choice([passage, random_words, random_words])
-            block = make(source, rng, rng.randint(6, longest))
+            block = make(source, rng, rng.randint(4, longest))
             blocks.append(block)
         out.append(block)
         size += block.count(" ") + 1
     return "\n".join(out)
+
+
+def passages(source, rng, n_words):
+    return repeats(source, rng, n_words, passage)
 
 
 def facts(source, rng, n_words):
@@ -104,12 +124,7 @@ def facts(source, rng, n_words):
             return " ".join(out)
 
 
-KINDS = {"pairs": pairs, "passages": passages, "facts": facts}
-
-
-def length(rng, longest):
-    """Log-uniform."""
-    return round(SHORTEST * (longest / SHORTEST)**rng.random())
+KINDS = {"pairs": pairs, "repeats": repeats, "passages": passages, "facts": facts}
 
 
 def main():
@@ -119,6 +134,7 @@ def main():
     parser.add_argument("--words", type=int, required=True)
     parser.add_argument("--longest", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--most", type=int, default=400)
     parser.add_argument("--kinds", default=",".join(KINDS))
     options = parser.parse_args()
     texts = [path.read_text() for path in sorted(pathlib.Path(options.text).glob("*.txt"))]
@@ -129,7 +145,8 @@ def main():
         rng = random.Random(f"{options.seed} {kind}")
         left, i = options.words // len(options.kinds.split(",")), 0
         while left > 0:
-            text = KINDS[kind](source, rng, length(rng, options.longest))
+            text = KINDS[kind](source.narrowed(rng, options.most), rng,
+                               log_uniform(rng, SHORTEST, options.longest))
             (out / f"{kind}-{i:05}.txt").write_text(" " + text + "\n")
             left -= len(text.split())
             i += 1
