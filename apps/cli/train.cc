@@ -155,7 +155,13 @@ Status run_training(const TrainCommand& command) {
   }
   TrainDisplay display(peak, command.quiet);
   dsa::TrainHooks hooks;
-  hooks.start = [&](const dsa::TrainStart& start) { display.start(start); };
+  hooks.packing = [](int64_t, int64_t) { return !interrupted(); };
+  hooks.start = [&](const dsa::TrainStart& start) {
+    if (!command.quiet && !start.packed && !config->data.text.empty()) {
+      note(fmt::format("{}: packed before; data.text is not read again", start.tokens));
+    }
+    display.start(start);
+  };
   hooks.step = [&](const dsa::TrainStep& step) {
     display.step(step);
     return !interrupted();

@@ -127,6 +127,8 @@ struct TrainStart {
   int64_t n_parameters = 0;
   int64_t n_trained = 0;  // of them
   int64_t memory_bytes = 0;
+  bool packed = false;   // data.text was read; false: the token file was there before
+  std::string tokens;    // the token file
   int64_t n_tokens = 0;  // of the training documents
   int64_t n_held_out_tokens = 0;
   int64_t first_step = 0;  // steps done before; > 0: resumed
@@ -154,6 +156,8 @@ struct TrainEvaluation {
 
 // Each may be null. A hook that gives false asks for an end: the run saves and returns.
 struct TrainHooks {
+  // Before the start, while text becomes a token file; an end there leaves nothing behind.
+  std::function<bool(int64_t files_done, int64_t files)> packing;
   std::function<void(const TrainStart&)> start;
   std::function<bool(const TrainStep&)> step;
   std::function<void(const TrainEvaluation&)> evaluation;
@@ -172,7 +176,7 @@ struct TrainReport {
 // not.
 //   Errors  kInvalidArgument: keys that contradict each other, the data or the model; gradients
 //           that are not finite; kNotFound, kIoError, kCorruption, kUnsupported: files;
-//           kResourceExhausted: memory. What was saved stays.
+//           kResourceExhausted: memory; packing gave false. What was saved stays.
 Result<TrainReport> train(const TrainConfig& config, const TrainHooks& hooks);
 
 }  // namespace dsa

@@ -155,15 +155,20 @@ Status open_tokenizer(const TrainConfig& config, RunStart* run) {
   return {};
 }
 
-Status open_data(const TrainConfig& config, RunStart* run) {
+Status open_data(const TrainConfig& config,
+                 const std::function<bool(int64_t, int64_t)>& packing,
+                 RunStart* run) {
   const TrainConfig::Data& data = config.data;
   if (data.text.empty() && data.tokens.empty()) {
     return invalid_argument("data: want data.text, data.tokens or both");
   }
   const std::string path = data.tokens.empty() ? config.output + "/tokens.bin" : data.tokens;
-  if (!data.text.empty() && !exists(path)) {
+  run->tokens_path = path;
+  run->packed = !data.text.empty() && !exists(path);
+  if (run->packed) {
     DSA_ASSIGN_OR_RETURN(const std::vector<std::string> files, list_text_files(data.text));
-    DSA_RETURN_IF_ERROR(write_token_file(*run->tokenizer, files, data.separator, path).status());
+    DSA_RETURN_IF_ERROR(
+        write_token_file(*run->tokenizer, files, data.separator, path, packing).status());
   }
   DSA_ASSIGN_OR_RETURN(TokenFile tokens, TokenFile::open(path));
   if (tokens.vocabulary_hash() != vocabulary_hash(*run->tokenizer)) {
@@ -199,7 +204,8 @@ Status check_effects(const TrainConfig& config) {
 
 }  // namespace
 
-Result<RunStart> prepare_run(const TrainConfig& config) {
+Result<RunStart> prepare_run(const TrainConfig& config,
+                             const std::function<bool(int64_t, int64_t)>& packing) {
   RunStart run;
   run.stage = stage_of(config.stage);
   if (run.stage == TrainStage::kWarmup && config.init.empty()) {
@@ -219,7 +225,7 @@ Result<RunStart> prepare_run(const TrainConfig& config) {
     DSA_RETURN_IF_ERROR(use_checkpoint(config, &run));
   }
   DSA_RETURN_IF_ERROR(check_model(config, &run));
-  DSA_RETURN_IF_ERROR(open_data(config, &run));
+  DSA_RETURN_IF_ERROR(open_data(config, packing, &run));
   return run;
 }
 

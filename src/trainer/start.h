@@ -1,6 +1,8 @@
 // What a run starts from: the model's configuration and tensors, its tokenizer, its data.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -26,12 +28,16 @@ struct RunStart {
   bool new_indexers = false;
   std::string tokenizer_dir;
   std::unique_ptr<Tokenizer> tokenizer;
+  std::string tokens_path;
+  bool packed = false;  // the token file was missing and was made
   std::unique_ptr<TokenFile> tokens;
   DataSplit split;
 };
 
-// Opens and checks everything, and packs the text where the token file is missing.
+// Opens and checks everything, and packs the text where the token file is missing; packing: that of
+// TrainHooks.
 //   Errors  as dsa::train()
-Result<RunStart> prepare_run(const TrainConfig& config);
+Result<RunStart> prepare_run(const TrainConfig& config,
+                             const std::function<bool(int64_t, int64_t)>& packing);
 
 }  // namespace dsa

@@ -75,6 +75,7 @@ class Run {
   Result<TrainStep> step();
   Result<double> accumulate(TrainStep* step);
   double update(TrainStep* step);
+  std::string way_out() const;
   Status log_step(const TrainStep& step);
   Status evaluate();
   Status save();
@@ -140,7 +141,7 @@ Status Run::resume() {
 }
 
 Result<std::unique_ptr<Run>> Run::create(const TrainConfig& config, const TrainHooks& hooks) {
-  DSA_ASSIGN_OR_RETURN(RunStart start, prepare_run(config));
+  DSA_ASSIGN_OR_RETURN(RunStart start, prepare_run(config, hooks.packing));
   std::unique_ptr<Run> run(new Run(config, hooks, std::move(start)));
   DSA_RETURN_IF_ERROR(run->make_model());
   DSA_RETURN_IF_ERROR(run->resume());
@@ -163,6 +164,8 @@ void Run::announce() const {
   for (const AdamW::Slot& slot : std::as_const(*optimizer_).slots())
     start.n_trained += static_cast<int64_t>(slot.parameter->size);
   start.memory_bytes = model_->memory_bytes();
+  start.packed = start_.packed;
+  start.tokens = start_.tokens_path;
   start.n_tokens = static_cast<int64_t>(tokens_of(*start_.tokens, start_.split.train));
   start.n_held_out_tokens = static_cast<int64_t>(tokens_of(*start_.tokens, start_.split.held_out));
   start.first_step = state_.step;
@@ -224,16 +227,26 @@ double Run::update(TrainStep* step) {
   return step->gradient_norm;
 }
 
+// The same run would come to the same step again.
+std::string Run::way_out() const {
+  if (checkpoint_.empty()) {
+    return "nothing was saved yet: begin again with a lower optimizer.learning_rate";
+  }
+  return fmt::format(
+      "to go on from what was saved, begin another run with a lower optimizer.learning_rate, init "
+      "= "
+      "\"{}\", another output than {} and neither [model] nor [indexer]",
+      checkpoint_, config_.output);
+}
+
 Result<TrainStep> Run::step() {
   const auto begin = Clock::now();
   TrainStep step;
   step.step = state_.step + 1;
   DSA_RETURN_IF_ERROR(accumulate(&step).status());
   if (!std::isfinite(update(&step))) {
-    return invalid_argument(
-        "step {}: the norm of the gradient is {}: want a lower optimizer.learning_rate; {}",
-        step.step, step.gradient_norm,
-        checkpoint_.empty() ? "nothing was saved yet" : "the last checkpoint is " + checkpoint_);
+    return invalid_argument("step {}: the norm of the gradient is {}; {}", step.step,
+                            step.gradient_norm, way_out());
   }
   state_.step = step.step;
   state_.position = order_->position();

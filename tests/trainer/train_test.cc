@@ -289,6 +289,45 @@ TEST_F(Train, StopsWhereGradientsAreNotFinite) {
                  "learning_rate");
 }
 
+TEST_F(Train, SaysHowToGoOnFromTheLastCheckpointBeforeSuchAGradient) {
+  const TrainConfig config =
+      runs_->config("pretrain", "nan_later",
+                    {"optimizer.learning_rate=10", "optimizer.weight_decay=10",
+                     "optimizer.steps=400", "evaluate.every=0", "checkpoint.every=1"});
+  const auto report = train(config, {});
+  ASSERT_FALSE(report.ok());
+  EXPECT_THAT(report.status().message(), HasSubstr("init = \"" + config.output + "/step-"));
+  EXPECT_THAT(report.status().message(), HasSubstr("another output than " + config.output));
+}
+
+TEST_F(Train, EndsWhilePackingWithoutATokenFile) {
+  const TrainConfig config = runs_->config("pretrain", "packing");
+  TrainHooks hooks;
+  int64_t n_files = 0;
+  hooks.packing = [&](int64_t done, int64_t files) {
+    n_files = files;
+    return done < 3;
+  };
+  const auto report = train(config, hooks);
+  ASSERT_FALSE(report.ok());
+  EXPECT_THAT(report.status().message(), HasSubstr("stopped"));
+  EXPECT_EQ(n_files, 12);
+  EXPECT_FALSE(std::filesystem::exists(config.output + "/tokens.bin"));
+}
+
+TEST_F(Train, SaysWhetherTheTextWasPacked) {
+  const TrainConfig config = runs_->config("pretrain", "packed");
+  std::vector<bool> packed;
+  TrainHooks hooks;
+  hooks.start = [&](const TrainStart& start) {
+    packed.push_back(start.packed);
+    EXPECT_EQ(start.tokens, config.output + "/tokens.bin");
+  };
+  must_train(config, hooks);
+  must_train(config, hooks);
+  EXPECT_EQ(packed, (std::vector<bool>{true, false}));
+}
+
 // The random model's tensors under another configuration: without indexers.
 void write_mla(const std::string& from,
                const std::string& to,

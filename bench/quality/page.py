@@ -1,0 +1,194 @@
+"""docs/quality.md and its plots from the figures of measure.py."""
+import measure
+import svg
+
+NAMES = {"dense": "dense", "dsa": "DSA", "window": "window", "random": "random",
+         "oracle": "oracle"}
+TASKS = {"facts": "named facts", "pairs": "key-value pairs", "passages": "repeated passages"}
+
+INTRODUCTION = """# Quality
+
+How much DeepSeek Sparse Attention costs in quality, measured on the checkpoints of one model. One command writes this page, its
+plots and the figures behind them:
+
+<!-- not run: it takes half an hour, and the checkpoints of training -->
+```bash
+bench/quality/run
+```
+
+{setup}
+
+Every selection has the same budget of k rows a query, its own among them: **dense** attends to all rows; **DSA** to the k best by the
+indexer; **window** to the k most recent; **random** to k drawn anew for each query and layer; **oracle** to the k that dense attention,
+summed over the heads, weighs most. Everything is computed in float by the trainer's forward pass (`TrainModel::evaluate`)."""
+
+
+def percent(share, digits=1):
+    return "" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def table(header, rows, left=1):
+    """left: columns of words at the left; the others are numbers."""
+    rule = ["---" if i < left else "---:" for i in range(len(header))]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [header, rule, *rows])
+
+
+def mean_recall(recall, length=None):
+    """Over the tasks, each counting the same."""
+    shares = [share for share in (measure.total(cells, length) for cells in recall.values())
+              if share is not None]
+    return sum(shares) / len(shares) if shares else None
+
+
+class Page:
+
+    def __init__(self, figures, path, folder):
+        self.figures, self.path, self.folder = figures, path, folder
+        self.checkpoints = figures["checkpoints"]
+        self.by_label = {checkpoint["label"]: checkpoint for checkpoint in self.checkpoints}
+        self.judged = self.by_label[figures["judged"]]
+        # Dense attention is judged by a model trained on with it, where there is one.
+        self.dense = self.by_label.get("control", self.judged)
+
+    def plot(self, name, text):
+        """A file for a plot of svg.py, and the line that shows it."""
+        return (self.folder / f"{name}.svg",
+                f"![{text}]({self.folder.relative_to(self.path.parent).as_posix()}/{name}.svg)")
+
+    def introduction(self):
+        c, f = self.judged, self.figures
+        measured = "all of it" if f["tokens"] is None else f"a sample of {f['tokens']:,} tokens"
+        setup = (f"The model has {c['parameters'] / 1e6:.1f} million parameters in {c['layers']} "
+                 f"layers, k = {c['top_k']} selected rows and {c['max_position']:,} positions. "
+                 f"Held-out text: {f['documents']} documents of {f['bytes']:,} bytes that no run "
+                 f"has read, {measured}, in pieces of at most {c['context']:,} tokens. The page took "
+                 f"{f['seconds'] / 60:.0f} minutes.")
+        return INTRODUCTION.format(setup=setup)
+
+    def targets(self):
+        dense, dsa = self.dense["loss"]["dense"]["loss"], self.judged["loss"]["dsa"]["loss"]
+        recalls = [mean_recall(self.dense["recall"]["dense"])] + [
+            mean_recall(self.judged["recall"][name]) for name in ("dsa", "window")]
+        shown = dict(zip(("dense", "dsa", "window"), recalls))
+        rows = [["held-out loss above dense", "at most 0.5 %", percent(dsa / dense - 1, 2),
+                 self.met(dsa / dense - 1 <= 0.005)]]
+        if None not in recalls:
+            behind, ahead = shown["dense"] - shown["dsa"], shown["dsa"] - shown["window"]
+            rows += [["recall behind dense", "at most 2 points", f"{100 * behind:.1f} points",
+                      self.met(behind <= 0.02)],
+                     ["recall ahead of the window", "at least 20 points", f"{100 * ahead:.1f} points",
+                      self.met(ahead >= 0.20)]]
+        who = ("the control: the same steps on the same data from the same checkpoint, with dense "
+               "attention" if self.dense is not self.judged else "the same checkpoint")
+        return ("## The claim\n\n" + table(["DSA after sparse training", "wanted", "measured", ""],
+                                            rows, 2)
+                + f"\n\n*Dense* is {who}. Recall is the mean of the tasks below over all lengths "
+                "and depths.")
+
+    @staticmethod
+    def met(holds):
+        return "met" if holds else "not met"
+
+    def loss(self):
+        rows = []
+        for c in self.checkpoints:
+            base = c["loss"]["dense"]["loss"]
+            for name, found in c["loss"].items():
+                rows.append([c["label"], NAMES[name], f"{found['loss']:.4f}",
+                             f"{found['bits_per_byte']:.4f}",
+                             f"{100 * (found['loss'] / base - 1):+.2f} %"])
+        out = ["## Held-out loss", table(["checkpoint", "selection", "loss, nats a token",
+                                          "bits per byte", "against its dense"], rows, 2)]
+        for c in self.checkpoints:
+            path, line = self.plot(f"loss-{c['label']}", f"Loss by position, {c['label']}")
+            svg.lines(path, f"Held-out loss by position: {c['label']}", "position", "nats a token",
+                      {NAMES[name]: found["by_position"] for name, found in c["loss"].items()})
+            out.append(line)
+        return "\n\n".join(out)
+
+    def recall(self):
+        f = self.figures
+        k, lengths = self.judged["top_k"], self.judged["lengths"]
+        out = [
+            "## Recall", f"Contexts of held-out text in which something stands at {f['depths']} "
+            f"depths and is asked for at the end: *named facts* (\"The sign of Hannah river.\", "
+            f"{f['facts']} a depth), *key-value pairs* (\"lamb anger;\", {f['pairs']} a depth) and "
+            "*repeated passages* (words of a passage that is given a second time, after its first "
+            "tokens). Facts and values are drawn at random. An answer is right when each of its "
+            f"tokens is the most probable one. Lengths are multiples of k as far as the model's "
+            f"{self.judged['max_position']:,} positions go."]
+        rows = []
+        for c in self.checkpoints:
+            for name, tasks in c["recall"].items():
+                for task, cells in tasks.items():
+                    rows.append([c["label"], NAMES[name], TASKS[task],
+                                 percent(measure.total(cells))]
+                                + [percent(measure.total(cells, n)) for n in lengths])
+        out.append(table(["checkpoint", "selection", "task", "all"]
+                         + [f"{n:,} ({n // k} k)" for n in lengths], rows, 3))
+        for task, title in TASKS.items():
+            out += self.heat(task, title)
+        return "\n\n".join(out)
+
+    def heat(self, task, title):
+        c = self.judged
+        maps = {}
+        for name, tasks in c["recall"].items():
+            cells = tasks.get(task, {})
+            maps[NAMES[name]] = [[r / n if n else None for r, n in cells[length]]
+                                 for length in cells]
+        rows = [f"{int(n):,}" for n in c["recall"]["dsa"].get(task, {})]
+        if not rows:
+            return []
+        depths = [f"{100 * i // (self.figures['depths'] - 1)}%" for i in
+                  range(self.figures["depths"])]
+        path, line = self.plot(f"recall-{task}", f"Recall of {title} by depth and length")
+        svg.heat(path, f"{title}: right answers in % by depth and length ({c['label']})", depths,
+                 rows, maps)
+        return [line]
+
+    def mass(self):
+        out = ["## Attention mass", "The share of dense attention (mean over the heads) that lies "
+               "on the k rows of the indexer, and the share of dense attention's k best rows among "
+               "them; over queries that see more than k rows. Both are measured on the activations "
+               "that the selection itself leads to."]
+        rows = []
+        for c in self.checkpoints:
+            layers = c["coverage"]
+            if any(layer["mass"] is None for layer in layers):
+                continue
+            rows.append([c["label"]]
+                        + [f"{percent(layer['mass'], 0)} / {percent(layer['recall'], 0)}"
+                           for layer in layers])
+        out.append(table(["mass / best k"]
+                         + [f"layer {i}" for i in range(self.judged["layers"])], rows))
+        path, line = self.plot("mass", "Attention mass by position")
+        svg.lines(path, f"Attention mass on the selected rows: {self.judged['label']}", "position",
+                  "share", {f"layer {i}": layer["by_position"]
+                            for i, layer in enumerate(self.judged["coverage"])}, high=1)
+        out.append(line)
+        growth = next((c["growth"] for c in self.checkpoints if c["growth"]), [])
+        if growth:
+            path, line = self.plot("mass-growth", "Attention mass during the warm-up")
+            svg.lines(path, "During the warm-up, mean of the layers", "step", "share",
+                      {"mass": [point[:2] for point in growth],
+                       "best k": [[step, recall] for step, _, recall in growth]}, low=0, high=1)
+            out.append(line)
+        return "\n\n".join(out)
+
+    def sensitivity(self):
+        rows = []
+        for row in self.judged["sensitivity"]:
+            rows.append([row["group"], row["name"], f"{row['loss']:.4f}"]
+                        + [percent(measure.total(row["recall"].get(task, {}))) for task in TASKS])
+        length = self.judged["sensitivity"][0]["length"]
+        return (f"## Sensitivity\n\nOf {self.judged['label']} with DSA, one change at a time; recall "
+                f"in contexts of {length:,} tokens. Forced rows count within the budget k.\n\n"
+                + table(["changed", "to", "loss", *TASKS.values()], rows, 2))
+
+
+def write(figures, path, folder):
+    page = Page(figures, path, folder)
+    parts = [page.introduction(), page.targets(), page.loss(), page.recall(), page.mass(),
+             page.sensitivity()]
+    path.write_text("\n\n".join(parts) + "\n")
