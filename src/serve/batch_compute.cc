@@ -21,7 +21,6 @@ bool Batcher::compute_chunk_in_parts() {
   plan_reading(1);
   const Plan plan = std::exchange(plan_, {});
   if (plan.chunks.empty()) return false;
-  count_step();
   const double start = clock_();
   double part_start = start;
   double decoding = 0;

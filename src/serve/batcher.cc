@@ -50,15 +50,19 @@ bool Batcher::step() {
   if (waiting_.empty() && running_.empty()) return false;
   step_start_ = counted_until_ = clock_();
   got_on_ = false;
+  n_streams_ = 0;
   end_overdue();
   admit();
   plan_decoding();
-  const int64_t n_chunks = plan_.n_decoded == 0
-                               ? std::numeric_limits<int64_t>::max()
-                               : budget_.chunks(plan_.n_decoded, max_step_seconds_);
+  n_streams_ = plan_.n_decoded;
+  const int64_t n_chunks = n_streams_ == 0 ? std::numeric_limits<int64_t>::max()
+                                           : budget_.chunks(n_streams_, max_step_seconds_);
   plan_reading(n_chunks);
   bool computed = compute_plan();
-  if (n_chunks == 0 && compute_chunk_in_parts()) computed = true;
+  if (n_chunks == 0 && n_running() > n_streams_) {
+    count_step();
+    computed = compute_chunk_in_parts() || computed;
+  }
   if (!computed && !got_on_ && !running_.empty()) {
     // Cannot happen: the oldest request is given every page. Better an error than a loop.
     finish(running_.begin()->second.get(), FinishReason::kError,
@@ -136,7 +140,7 @@ void Batcher::start(Generation* generation) {
 // Reading from disk has cost those who wait for tokens their part of the step.
 bool Batcher::reads_too_long() const {
   constexpr double kShareOfStep = 0.5;
-  return plan_.n_decoded > 0 && clock_() - step_start_ > kShareOfStep * max_step_seconds_;
+  return n_streams_ > 0 && clock_() - counted_until_ > kShareOfStep * max_step_seconds_;
 }
 
 // Takes what the caches have of the prompt from where the sequence ends; true when there was

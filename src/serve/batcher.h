@@ -100,7 +100,8 @@ class Batcher {
 
   Plan plan_;  // being made
   double step_start_ = 0;
-  double counted_until_ = 0;  // by count_step()
+  int64_t n_streams_ = 0;     // that the step gives tokens first
+  double counted_until_ = 0;  // by count_step(): when streams got tokens, or the step began
   bool got_on_ = false;       // something was read from disk or ended
 
   std::vector<float> filtered_;  // logits for a request's filter

@@ -1,8 +1,11 @@
 // Chunks that take longer than streams are to wait: tokens are given out between their parts.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
+#include "tests/io/temp_dir.h"
 #include "tests/serve/serving.h"
 
 namespace dsa {
@@ -42,6 +45,28 @@ TEST(ChunkParts, GiveStreamsTokensWhileAPromptIsReadAndEveryoneTheSameBits) {
   expect_same(streaming, alone(stream()));
   expect_same(reading, alone(reader()));
   expect_no_leak(*scheduler);
+}
+
+TEST(ChunkParts, ReadNoMoreFromDiskBeforeTheNextTokensThanThereIsTimeFor) {
+  const TempDir dir;
+  SchedulerOptions options = slow_machine();
+  options.disk.dir = dir.path();
+  Transcript first;
+  first = run_alone(make_scheduler(serving_engine(), options).get(), reader());
+  const auto scheduler = make_scheduler(serving_engine(), options);
+  Transcript streaming, reading;
+  ASSERT_TRUE(scheduler->submit(streaming.record(stream())).ok());
+  for (int i = 0; i < 4; ++i)
+    scheduler->step();
+  ASSERT_TRUE(scheduler->submit(reading.record(reader())).ok());
+  int64_t hits = scheduler->stats().cache_hit_tokens_total;
+  while (scheduler->step()) {
+    const int64_t now = scheduler->stats().cache_hit_tokens_total;
+    EXPECT_LE(now - std::exchange(hits, now), kChunkTokens);
+  }
+  EXPECT_EQ(reading.result.prompt_cache_hit_tokens, 3 * kChunkTokens);
+  expect_same(reading, first);
+  expect_same(streaming, alone(stream()));
 }
 
 TEST(ChunkParts, LetStreamsEndBetweenThem) {
