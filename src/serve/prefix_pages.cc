@@ -84,7 +84,10 @@ void PrefixPages::add_to(SchedulerStats* stats) const {
   stats->n_cached_pages = cache_.n_pages();
   stats->n_evictable_pages = cache_.n_unused();
   stats->evictions_total = n_evictions_;
-  if (disk_) stats->disk = disk_->stats();
+}
+
+DiskCacheStats PrefixPages::disk_stats() const {
+  return disk_ ? disk_->stats() : DiskCacheStats();
 }
 
 }  // namespace dsa

@@ -45,7 +45,8 @@ class PrefixPages {
   void save();   // hands every page to the disk that is not there
   void flush();  // waits until what the disk was handed is written
 
-  void add_to(SchedulerStats* stats) const;
+  void add_to(SchedulerStats* stats) const;  // but for the disk's
+  DiskCacheStats disk_stats() const;         // any thread
 
  private:
   bool load(const PageKey& key, int64_t n_reserved);  // from disk into the cache

@@ -187,6 +187,7 @@ void Scheduler::cancel(RequestId id) {
 SchedulerStats Scheduler::stats() const {
   const std::lock_guard<std::mutex> hold(impl_->mutex);
   SchedulerStats stats = impl_->stats;
+  stats.disk = impl_->batcher->pages().disk_stats();  // the disk goes on when no step does
   stats.n_waiting += static_cast<int64_t>(impl_->submitted.size());
   stats.submitted_total = static_cast<int64_t>(impl_->last_id);
   stats.refused_total = impl_->n_refused;
