@@ -1,4 +1,9 @@
 """docs/quality.md and its plots from the figures of measure.py."""
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "report"))
+import document  # noqa: E402  (its folder comes first)
 import measure
 import svg
 
@@ -29,8 +34,7 @@ def percent(share, digits=1):
 
 def table(header, rows, left=1):
     """left: columns of words at the left; the others are numbers."""
-    rule = ["---" if i < left else "---:" for i in range(len(header))]
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [header, rule, *rows])
+    return document.table(header, rows, "l" * left + "r" * (len(header) - left))
 
 
 def mean_recall(recall, length=None):

@@ -1,18 +1,11 @@
-"""Writes the tables of docs/performance.md and its plots from the figures of `dsa bench`.
-
-A table stands between <!-- NAME --> and <!-- /NAME --> and is replaced; the words around it are
-not touched.
-"""
+"""Writes the tables of docs/performance.md and its plots from the figures of `dsa bench`."""
 import json
 import math
 import pathlib
-import re
 import sys
 
-import matplotlib
-
-matplotlib.use("svg")
-import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
+from document import replace_tables, table
+from plots import plt, save
 
 PARTS = ["projections", "indexer", "selection", "attention", "output"]
 CONTEXT_PARTS = ["indexer", "selection", "attention"]  # those that grow with the context
@@ -26,13 +19,6 @@ def load(folder, name):
         return None, []
     document = json.loads(path.read_text())
     return document[0]["machine"], document[1:]
-
-
-def table(header, rows, align):
-    """A Markdown table; align is a string of l and r."""
-    rule = ["---:" if side == "r" else "---" for side in align]
-    lines = [header, rule, *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def thousands(number):
@@ -150,13 +136,6 @@ def peers_table(folder):
     return f"{peers}.\n\n" + table(header, rows, "lrllrrr")
 
 
-def save(figure, path):
-    """The same figures give the same bytes."""
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
-
-
 def plot_time(rows, path):
     figure, axes = plt.subplots(figsize=(7, 4.2))
     for attention, colour in (("dense", "#b04a2f"), ("dsa", "#1f6f8b")):
@@ -222,16 +201,6 @@ def plot_cost(rows, machine, path):
     save(figure, path)
 
 
-def replace_tables(text, tables):
-    for name, content in tables.items():
-        pattern = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
-        block = f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
-        text, n_replaced = pattern.subn(lambda _, block=block: block, text)
-        if n_replaced != 1:
-            sys.exit(f"{name}: {n_replaced} places in the document, want one")
-    return text
-
-
 def main():
     folder, document = map(pathlib.Path, sys.argv[1:])
     machine, kernels = load(folder, "kernels")
@@ -251,7 +220,6 @@ def main():
         "peers": peers_table(folder),
     })
     document.write_text(replaced)
-    matplotlib.rcParams["svg.hashsalt"] = "dsa"
     plot_time(every_context, folder / "time.svg")
     plot_parts([row for row in every_context if row["context"] >= 4096], folder / "parts.svg")
     plot_roofline(kernels, machine, folder / "roofline.svg")

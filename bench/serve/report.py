@@ -4,13 +4,11 @@
 """
 import json
 import pathlib
-import re
 import sys
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "report"))
+from document import replace_tables, table  # noqa: E402  (their folder comes first)
+from plots import plt, save  # noqa: E402
 
 COLOURS = {"memory and disk": "#1f6f8b", "no cache": "#58a4b0", "llama.cpp": "#b04a2f"}
 
@@ -22,33 +20,31 @@ def milliseconds(seconds) -> str:
 
 
 def first_token_table(rows: list[dict]) -> str:
-    lines = ["| document | server | first question | second | | after a restart | |",
-             "|---:|---|---:|---:|---:|---:|---:|"]
+    lines = []
     for row in rows:
         again = row["restarted"]
-        gain = f"{row['first'] / again:.0f} ×" if again else ""
-        lines.append(
-            f"| {row['tokens']:,} | {row['server']} | {milliseconds(row['first'])} | "
-            f"{milliseconds(row['second'])} | {row['first'] / row['second']:.0f} × | "
-            f"{milliseconds(again)} | {gain} |")
-    return "\n".join(lines)
+        lines.append([f"{row['tokens']:,}", row["server"], milliseconds(row["first"]),
+                      milliseconds(row["second"]), f"{row['first'] / row['second']:.0f} ×",
+                      milliseconds(again), f"{row['first'] / again:.0f} ×" if again else ""])
+    header = ["document", "server", "first question", "second", "", "after a restart", ""]
+    return table(header, lines, "rlrrrrr")
 
 
 def load_table(rows: list[dict]) -> str:
-    lines = ["| server | visitors a minute | requests | errors | first token, first question, "
-             "p50 / p95 | later questions, p50 / p95 | between tokens, p50 / p95 / p99 | "
-             "tokens/s | of prompts from cache |", "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    lines = []
     for row in rows:
         first, later, gap = (row[name] for name in (
             "first_question_ms", "later_question_ms", "between_tokens_ms"))
-        lines.append(
-            f"| {row['caches']} | {row['load']['visitors_per_minute']:g} | {row['requests']} | "
-            f"{row['errors']} | {milliseconds(first['p50'] / 1e3)} / "
-            f"{milliseconds(first['p95'] / 1e3)} | {milliseconds(later['p50'] / 1e3)} / "
-            f"{milliseconds(later['p95'] / 1e3)} | {gap['p50']:.0f} / {gap['p95']:.0f} / "
-            f"{gap['p99']:.0f} ms | {row['generated_tokens_per_s']:.1f} | "
-            f"{100 * row['hit_share']:.0f} % |")
-    return "\n".join(lines)
+        waits = [f"{milliseconds(ms['p50'] / 1e3)} / {milliseconds(ms['p95'] / 1e3)}"
+                 for ms in (first, later)]
+        lines.append([row["caches"], f"{row['load']['visitors_per_minute']:g}", row["requests"],
+                      row["errors"], *waits,
+                      f"{gap['p50']:.0f} / {gap['p95']:.0f} / {gap['p99']:.0f} ms",
+                      f"{row['generated_tokens_per_s']:.1f}", f"{100 * row['hit_share']:.0f} %"])
+    header = ["server", "visitors a minute", "requests", "errors",
+              "first token, first question, p50 / p95", "later questions, p50 / p95",
+              "between tokens, p50 / p95 / p99", "tokens/s", "of prompts from cache"]
+    return table(header, lines, "lrrrrrrrr")
 
 
 def setting(result: dict) -> str:
@@ -77,9 +73,7 @@ def plot_loads(rows: list[dict], path: pathlib.Path) -> None:
         axes.grid(True, which="both", alpha=0.25)
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="lower center", ncol=5,
                   frameon=False)
-    figure.tight_layout(rect=(0, 0.08, 1, 1))
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    save(figure, path, rect=(0, 0.08, 1, 1))
 
 
 def plot_first_tokens(rows: list[dict], path: pathlib.Path) -> None:
@@ -97,25 +91,12 @@ def plot_first_tokens(rows: list[dict], path: pathlib.Path) -> None:
              title="A first and a second question about one document")
     axes.grid(True, which="both", alpha=0.25)
     axes.legend()
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
-
-
-def replace_tables(text: str, tables: dict[str, str]) -> str:
-    for name, content in tables.items():
-        block = f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
-        text, n_replaced = re.subn(rf"<!-- {name} -->.*?<!-- /{name} -->",
-                                   lambda _, block=block: block, text, flags=re.DOTALL)
-        if n_replaced != 1:
-            sys.exit(f"{name}: {n_replaced} places in the document, want one")
-    return text
+    save(figure, path)
 
 
 def main() -> None:
     figures, document = map(pathlib.Path, sys.argv[1:])
     result = json.loads(figures.read_text())
-    matplotlib.rcParams["svg.hashsalt"] = "dsa"
     plot_loads(result["loads"], figures.parent / "loads.svg")
     plot_first_tokens(result["first_tokens"], figures.parent / "first_tokens.svg")
     document.write_text(replace_tables(document.read_text(), {

@@ -150,10 +150,12 @@ Result<RequestId> Scheduler::submit(GenerateRequest request) {
   Result<Sampler> sampler = Sampler::create(request.sampler);
   if (!sampler.ok()) return impl_->refuse(sampler.status());
   const bool shares = impl_->options.prefix_cache && request.use_prefix_cache;
-  const PageKey root = salted_key(impl_->root, request.cache_salt);
   const double timeout = std::chrono::duration<double>(request.timeout).count();
   auto generation = std::make_unique<Generation>(0, std::move(request), std::move(sampler).value());
-  if (shares) generation->keys = page_keys(root, generation->tokens);
+  if (shares) {
+    const PageKey root = salted_key(impl_->root, generation->request.cache_salt);
+    generation->keys = page_keys(root, generation->tokens);
+  }
   generation->submitted = impl_->clock();
   if (timeout > 0) generation->deadline = generation->submitted + timeout;
   RequestId id = 0;
