@@ -22,7 +22,8 @@ const std::string kRoot = DSA_SOURCE_DIR;
 std::string tokenizer_path() {
   const std::string deepseek =
       kRoot + "/../shared/conformance/tokenizer/deepseek_v3_tokenizer.json";
-  return std::filesystem::exists(deepseek) ? deepseek : kRoot + "/models/baby-v32/tokenizer.json";
+  return std::filesystem::exists(deepseek) ? deepseek
+                                           : kRoot + "/tests/checkpoints/baby-v32/tokenizer.json";
 }
 
 const dsa::Tokenizer& tokenizer() {
@@ -37,7 +38,7 @@ std::string read_file(const std::filesystem::path& path) {
 }
 
 std::string english() {
-  return read_file(kRoot + "/models/baby-v32/heldout.txt");
+  return read_file(kRoot + "/tests/checkpoints/baby-v32/heldout.txt");
 }
 
 // The sources of this repository.

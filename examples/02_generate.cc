@@ -13,7 +13,7 @@
 #include "check.h"
 
 int main(int argc, char** argv) {
-  const std::string dir = argc > 1 ? argv[1] : "models/baby-v32";
+  const std::string dir = argc > 1 ? argv[1] : "models/dsa-13m";
   const std::string prompt = argc > 2 ? argv[2] : "Gen1:1 In the beginning God created";
   const int n_tokens = argc > 3 ? std::atoi(argv[3]) : 32;
 

@@ -36,12 +36,12 @@ std::string read_text(const std::string& path, size_t n_bytes) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string dir = argc > 1 ? argv[1] : "models/baby-v32";
-  const std::string path = argc > 2 ? argv[2] : "models/baby-v32/heldout.txt";
+  const std::string dir = argc > 1 ? argv[1] : "models/dsa-13m";
+  const std::string path = argc > 2 ? argv[2] : "models/dsa-13m/heldout.txt";
 
   const auto model = check(dsa::Model::open(dir));
   const dsa::Tokenizer tokenizer = check(dsa::Tokenizer::open(dir));
-  const std::vector<int32_t> tokens = check(tokenizer.encode(read_text(path, 1500)));
+  const std::vector<int32_t> tokens = check(tokenizer.encode(read_text(path, 6000)));
   if (tokens.empty()) {
     std::fprintf(stderr, "%s: no text\n", path.c_str());
     return 1;

@@ -1,4 +1,4 @@
-# Tests that run the built programs end to end, on the model in models/ (python3, its library only).
+# Tests that run the built programs end to end, on small models (python3, its library only).
 #   dsa_system_test(<name> [SCRIPT name] [ARGS arg...])
 function(dsa_system_test name)
   cmake_parse_arguments(ARG "" "SCRIPT" "ARGS" ${ARGN})
@@ -22,4 +22,11 @@ endforeach()
 if(NOT DSA_SANITIZE)  # 190,000 tokens: minutes in an instrumented build
   dsa_system_test(perplexity)
   dsa_system_test(bench)
+  dsa_system_test(trained_model)
+  # The recipe as a user runs it, from nothing: three stages with losses as recorded, then the result.
+  add_test(NAME system.train_model
+    COMMAND bash -c "rm -rf build/models/smoke build/corpus/smoke* && scripts/train-model --smoke"
+    WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(system.train_model PROPERTIES LABELS system TIMEOUT 900 PROCESSORS 2
+    ENVIRONMENT "DSA_PROGRAM=$<TARGET_FILE:dsa_cli>")
 endif()

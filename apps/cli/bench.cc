@@ -25,7 +25,7 @@ constexpr const char* kFooter =
     "  dsa bench kernels --tier avx512\n"
     "  dsa bench attention --shape v32 --context 4K,32K,128K --attention dsa,dense\n"
     "  dsa bench attention --shape glm5 --phase prefill --context 64K --json\n"
-    "  dsa bench model -m models/baby-v32 --context 256,1K";
+    "  dsa bench model -m models/dsa-13m --context 256,1K";
 
 double giga(double value) {
   return value * 1e-9;

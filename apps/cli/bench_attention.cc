@@ -31,7 +31,7 @@ constexpr const char* kFooter =
     "Examples:\n"
     "  dsa bench attention --shape v32 --context 4K,32K,128K --attention dsa,dense\n"
     "  dsa bench attention --shape glm5 --phase prefill --context 128K --json\n"
-    "  dsa bench attention --shape models/baby-v32/config.json --weights bf16 --context 1024";
+    "  dsa bench attention --shape models/dsa-13m/config.json --weights bf16 --context 1024";
 
 struct Options {
   std::string shape = "v32";

@@ -27,7 +27,7 @@ constexpr const char* kFooter =
     "and of one token (decode) at its end are timed. With --shape the weights are random too.\n"
     "\n"
     "Examples:\n"
-    "  dsa bench model -m models/baby-v32 --context 256,1K\n"
+    "  dsa bench model -m models/dsa-13m --context 256,1K\n"
     "  dsa bench model --shape v32,layers=2,experts=8,vocab=4096 --context 4K,128K\n"
     "  dsa bench model --shape glm5,layers=1,vocab=4096 --attention dsa --context 64K --json";
 

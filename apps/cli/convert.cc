@@ -26,9 +26,9 @@ constexpr const char* kFooter =
     "root of the squared differences over that of the squared values.\n"
     "\n"
     "Examples:\n"
-    "  dsa convert models/baby-v32 baby-fp8 --type fp8\n"
+    "  dsa convert models/dsa-13m small-fp8 --type fp8\n"
     "  dsa convert --random v32,layers=2,experts=8,vocab=2048 random --tokenizer "
-    "models/baby-v32";
+    "models/dsa-13m";
 
 struct ConvertCommand {
   std::vector<std::string> folders;

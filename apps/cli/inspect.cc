@@ -37,9 +37,9 @@ constexpr const char* kFooter =
     "Exits with 1 when the checkpoint could not be run; the problems are listed.\n"
     "\n"
     "Examples:\n"
-    "  dsa inspect models/baby-v32\n"
-    "  dsa inspect models/baby-v32 --ctx 1024 --batch 4 --kv-cache bf16 --index-cache bf16\n"
-    "  dsa inspect models/baby-v32/model.safetensors --tensors\n"
+    "  dsa inspect models/dsa-13m\n"
+    "  dsa inspect models/dsa-13m --ctx 1024 --batch 4 --kv-cache bf16 --index-cache bf16\n"
+    "  dsa inspect models/dsa-13m/model.safetensors --tensors\n"
     "  dsa inspect DIR --json";
 
 struct InspectOptions {

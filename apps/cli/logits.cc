@@ -41,8 +41,9 @@ constexpr const char* kFooter =
     "With --kv-cache f32 --index-cache f32 everything is computed in float.\n"
     "\n"
     "Examples:\n"
-    "  dsa logits -m models/baby-v32 --tokens tokens.json -o out.safetensors\n"
-    "  dsa logits -m models/baby-v32 --tokens models/baby-v32/expected_fp32.safetensors \\\n"
+    "  dsa logits -m models/dsa-13m --tokens tokens.json -o out.safetensors\n"
+    "  dsa logits -m tests/checkpoints/baby-v32 --tokens "
+    "tests/checkpoints/baby-v32/expected_fp32.safetensors \\\n"
     "      --prefill 448 --kv-cache f32 --index-cache f32 -o out.safetensors";
 
 std::string selection_name(int64_t layer) {

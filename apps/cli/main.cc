@@ -39,8 +39,8 @@ constexpr Command kCommands[] = {
 
 constexpr const char* kFooter =
     "Examples:\n"
-    "  dsa run -m models/baby-v32 -p \"In the beginning\"\n"
-    "  dsa inspect models/baby-v32\n"
+    "  dsa run -m models/dsa-13m -p \"In the beginning\"\n"
+    "  dsa inspect models/dsa-13m\n"
     "  dsa COMMAND --help        options and examples of a command";
 
 constexpr int kFailure = 1;

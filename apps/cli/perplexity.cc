@@ -34,8 +34,8 @@ constexpr const char* kFooter =
     "The text is read as text: no token is put before it, special tokens spelled out are text.\n"
     "\n"
     "Examples:\n"
-    "  dsa perplexity -m models/baby-v32 -f models/baby-v32/heldout.txt --ctx 1024\n"
-    "  dsa perplexity -m models/baby-v32 -f models/baby-v32/heldout.txt --attention window:64\n"
+    "  dsa perplexity -m models/dsa-13m -f models/dsa-13m/heldout.txt --ctx 1024\n"
+    "  dsa perplexity -m models/dsa-13m -f models/dsa-13m/heldout.txt --attention window:64\n"
     "  dsa perplexity -m DIR -f text.txt --ctx 4096 --stride 2048 --top-k-tokens 512 --json";
 
 struct PerplexityOptions {

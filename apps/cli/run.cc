@@ -32,9 +32,9 @@ constexpr const char* kFooter =
     "One line break at the end of a prompt from a file or standard input is dropped.\n"
     "\n"
     "Examples:\n"
-    "  dsa run -m models/baby-v32 -p \"In the beginning\" -n 64\n"
-    "  dsa run -m models/baby-v32 -f prompt.txt --temperature 0 --explain 5\n"
-    "  head -c 3000 book.txt | dsa run -m models/baby-v32 --json\n"
+    "  dsa run -m models/dsa-13m -p \"In the beginning\" -n 64\n"
+    "  dsa run -m models/dsa-13m -f prompt.txt --temperature 0 --explain 5\n"
+    "  head -c 3000 book.txt | dsa run -m models/dsa-13m --json\n"
     "  dsa run -m DIR --chat --system \"Be brief.\" --thinking";
 
 void add_sampling_options(CLI::App& app, SamplingOptions& sampling) {

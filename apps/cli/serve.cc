@@ -32,7 +32,7 @@ constexpr const char* kFooter =
     "--api-keys and --tls-cert. SIGTERM or Ctrl-C lets running requests finish.\n"
     "\n"
     "Examples:\n"
-    "  dsa serve -m models/baby-v32\n"
+    "  dsa serve -m models/dsa-13m\n"
     "  dsa serve -m DIR --cache-tokens 200000 --disk-cache /var/cache/dsa\n"
     "  dsa serve -m DIR --host 0.0.0.0 --api-keys keys --tls-cert cert.pem --tls-key key.pem\n"
     "  curl localhost:8080/v1/completions -H 'Content-Type: application/json' \\\n"

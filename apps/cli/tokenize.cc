@@ -33,12 +33,12 @@ constexpr const char* kFooter =
     "\"thinking_mode\": \"chat\" or \"thinking\" and \"drop_thinking\": true or false beside it.\n"
     "\n"
     "Examples:\n"
-    "  dsa tokenize models/baby-v32 -p \"In the beginning\"\n"
-    "  dsa tokenize models/baby-v32 --ids \"1 2 3\"\n"
-    "  dsa tokenize models/baby-v32 -f book.txt --json\n"
+    "  dsa tokenize models/dsa-13m -p \"In the beginning\"\n"
+    "  dsa tokenize models/dsa-13m --ids \"1 2 3\"\n"
+    "  dsa tokenize models/dsa-13m -f book.txt --json\n"
     "  dsa tokenize --chat messages.json\n"
     "  dsa tokenize --train book.txt folder -o tokenizer.json --vocab 4096\n"
-    "  dsa tokenize models/baby-v32 --pack book.txt folder -o corpus.tok";
+    "  dsa tokenize models/dsa-13m --pack book.txt folder -o corpus.tok";
 
 struct TokenizeOptions {
   std::string dir;

@@ -31,7 +31,8 @@ constexpr const char* kFooter =
     "\n"
     "Examples:\n"
     "  dsa verify\n"
-    "  dsa verify -m models/baby-v32 --expected models/baby-v32/expected_fp32.safetensors\n"
+    "  dsa verify -m tests/checkpoints/baby-v32 --expected "
+    "tests/checkpoints/baby-v32/expected_fp32.safetensors\n"
     "  dsa verify -m DIR --expected FILE --kv-cache fp8 --index-cache fp8";
 
 void print_table(const std::vector<KernelCheck>& checks) {

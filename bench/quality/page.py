@@ -120,7 +120,8 @@ class Page:
             "*repeated passages* (words of a passage that is given a second time, after its first "
             "tokens). Facts and values are drawn at random. An answer is right when each of its "
             f"tokens is the most probable one. Lengths are multiples of k as far as the model's "
-            f"{self.judged['max_position']:,} positions go."]
+            f"{self.judged['max_position']:,} positions go. How a model this small was brought to "
+            "recall at all, and what did not help: [notebook](notebook/recall.md)."]
         rows = []
         for c in self.checkpoints:
             for name, tasks in c["recall"].items():

@@ -15,8 +15,9 @@ from evaluator import Evaluator
 def parse():
     parser = argparse.ArgumentParser(prog="bench/quality/run")
     parser.add_argument("checkpoints", nargs="*", metavar="LABEL=DIR",
-                        help="in the order of training; the last one that is not the control is "
-                             "judged, the one labelled control is trained on with dense attention")
+                        help="in the order of training (default: those of scripts/train-model "
+                             "--control); the last one that is not the control is judged, the one "
+                             "labelled control is trained on with dense attention")
     parser.add_argument("--held-out", default="build/corpus/main/held-out",
                         help="a text file, or a folder of them (default: %(default)s)")
     parser.add_argument("--page", default="docs/quality.md")
@@ -34,8 +35,10 @@ def parse():
     parser.add_argument("--evaluator", default="build/release/bin/quality_eval")
     parser.add_argument("--plot", action="store_true", help="page and plots from the last figures")
     options = parser.parse_args()
-    if not options.plot and not options.checkpoints:
-        parser.error("want checkpoints, LABEL=DIR, or --plot")
+    if not options.checkpoints:
+        options.checkpoints = [f"{label}=build/models/main/{stage}/latest" for label, stage in
+                               (("pretrain", "extend"), ("warmup", "warmup"),
+                                ("sparse", "sparse"), ("control", "control"))]
     if any("=" not in checkpoint for checkpoint in options.checkpoints):
         parser.error("a checkpoint is LABEL=DIR, for example sparse=build/models/main/sparse/latest")
     options.figures = pathlib.Path(options.figures or options.page.removesuffix(".md"))

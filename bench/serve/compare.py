@@ -142,8 +142,8 @@ def parse_options() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(prog="bench/serve/run", description=__doc__)
     parser.add_argument("--program", default="build/release/bin/dsa")
-    parser.add_argument("--model", default="models/baby-v32")
-    parser.add_argument("--text", default="models/baby-v32/heldout.txt", help="for documents")
+    parser.add_argument("--model", default="tests/checkpoints/baby-v32")
+    parser.add_argument("--text", default="tests/checkpoints/baby-v32/heldout.txt", help="for documents")
     parser.add_argument("--only", choices=["first_tokens", "loads"],
                         help="what is measured; the other figures of --out are kept")
     parser.add_argument("--visitors", type=numbers, default="3,16,64",

@@ -195,8 +195,8 @@ class Soak:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/serve/soak", description=__doc__)
     parser.add_argument("--program", default="build/release/bin/dsa")
-    parser.add_argument("--model", default="models/baby-v32")
-    parser.add_argument("--text", default="models/baby-v32/heldout.txt", help="for prompts")
+    parser.add_argument("--model", default="tests/checkpoints/baby-v32")
+    parser.add_argument("--text", default="tests/checkpoints/baby-v32/heldout.txt", help="for prompts")
     parser.add_argument("--requests", type=int, default=10000, help="default: %(default)s")
     parser.add_argument("--clients", type=int, default=24, help="at a time (default: %(default)s)")
     parser.add_argument("--vanish", type=float, default=0.05, help="share (default: %(default)s)")

@@ -1,6 +1,6 @@
 // Running a model: sequences over a paged cache, prefill and decode in one batched call.
 //
-//   auto model = dsa::Model::open("models/baby-v32");
+//   auto model = dsa::Model::open("models/dsa-13m");
 //   auto engine = dsa::Engine::create(*model, {.cache_tokens = 8192});
 //   auto sequence = (*engine)->create_sequence();
 //   (*engine)->prefill(*sequence, tokens, {});

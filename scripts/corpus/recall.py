@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
-"""usage: recall.py TEXT OUT --words N --longest N --seed N [--most N] [--kinds KINDS]
+"""usage: recall.py TEXT OUT --words N --longest N --seed N [--shortest N] [--most N]
+                 [--vocabulary N] [--kinds KINDS]
 
 Writes documents, of N words together, that can only be predicted by looking back, made of the words
-and sentences of the text files in the folder TEXT. They are of four kinds, and between SHORTEST and
---longest words long, each length's double as often as the length. Likewise each draws its words from
-the FEWEST to --most most common ones: with few words a model finds out soon how to look back, and
-learns the others from there.
+and sentences of the text files in the folder TEXT: a file of each kind in the folder OUT, a line "%%"
+after each document. They are between --shortest and --longest words long, each length's double as
+often as the length. Each draws at most --most words and names for itself, few as often as many, from
+the --vocabulary words that are the most common: where they are few, and others every time, a model
+can foresee much by looking back and nothing without.
 
+  lines     a line of few words again and again, now and then from another place in it
   pairs     "river stone; lamb anger; river stone;": words drawn together once, which come back
             later in any order
   repeats   lines of words drawn at random, some of which come back word for word
   passages  the same with passages of the text
   facts     text, between whose sentences stand facts, "The sign of Hannah river.", that come back
             later
+  scattered the same with pairs
 """
 import argparse
 import collections
@@ -21,23 +25,26 @@ import pathlib
 import random
 import re
 
-WORDS = slice(100, 500)  # by how common they are: beyond "the", and each a token of its own
-NAMES = slice(100)
-FEWEST = 16     # words or names that a document draws from
-SHORTEST = 16   # words of a document
+END = "%%"        # after a document
+SKIPPED = 100     # words as common as "the" are no answers
+VOCABULARY = 400  # those that come after them
+NAMES = 100
+FEWEST = 4        # words or names that a document draws from
+LINE = (4, 8)     # words of a line that comes again and again
+ASTRAY = 0.06     # of its words are followed by another place in the line
 
 
 class Source:
     """Words, names and sentences of texts."""
 
-    def __init__(self, texts):
+    def __init__(self, texts, vocabulary=VOCABULARY):
         counts = collections.Counter(
             word for text in texts for word in re.findall(r"(?<= )[A-Za-z]{3,}\b", text))
         common = [word for word, _ in counts.most_common()]
         lower = [word for word in common if word.islower()]
-        self.words = lower[WORDS]
+        self.words = lower[SKIPPED:SKIPPED + vocabulary]
         names = [word for word in common if word.istitle() and word.lower() not in counts]
-        self.names = names[NAMES]
+        self.names = names[:NAMES]
         self.sentences = [
             [" ".join(s.split()) for s in re.split(r"(?<=[.!?;:])\s+", text) if s.strip()]
             for text in texts]
@@ -50,13 +57,16 @@ class Source:
             yield sentences[at % len(sentences)]
             at += 1
 
-
     def narrowed(self, rng, most):
-        """The same with at most so many words and names, the most common ones."""
+        """The same with at most so many words and names, drawn at random."""
         out = copy.copy(self)
-        out.words = self.words[:log_uniform(rng, FEWEST, min(most, len(self.words)))]
-        out.names = self.names[:log_uniform(rng, FEWEST, min(most, len(self.names)))]
+        out.words = draw(self.words, rng, most)
+        out.names = draw(self.names, rng, most)
         return out
+
+
+def draw(words, rng, most):
+    return rng.sample(words, log_uniform(rng, FEWEST, min(most, len(words))))
 
 
 def log_uniform(rng, least, most):
@@ -71,6 +81,10 @@ def fact(name, word):
     return f"{question(name)} {word}."
 
 
+def pair(source, rng, key):
+    return f"{key} {rng.choice(source.words)};"
+
+
 def passage(source, rng, n_words):
     words = []
     for sentence in source.sentence_run(rng):
@@ -83,10 +97,19 @@ def random_words(source, rng, n_words):
     return " ".join(rng.sample(source.words, min(n_words, len(source.words))))
 
 
+def lines(source, rng, n_words):
+    line = rng.sample(source.words, min(rng.randint(*LINE), len(source.words)))
+    out, at = [], 0
+    while len(out) < n_words:
+        out.append(line[at])
+        at = rng.randrange(len(line)) if rng.random() < ASTRAY else (at + 1) % len(line)
+    return " ".join(out)
+
+
 def pairs(source, rng, n_words):
     n = n_words // 2
     keys = rng.sample(source.words, max(2, min(len(source.words), n // rng.randint(2, 6))))
-    stated = [f"{key} {rng.choice(source.words)};" for key in keys]
+    stated = [pair(source, rng, key) for key in keys]
     return " ".join(stated + rng.choices(stated, k=max(0, n - len(stated))))
 
 
@@ -108,9 +131,8 @@ def passages(source, rng, n_words):
     return repeats(source, rng, n_words, passage)
 
 
-def facts(source, rng, n_words):
-    names = rng.sample(source.names, max(2, min(len(source.names), n_words // 40)))
-    stated = [fact(name, rng.choice(source.words)) for name in names]
+def between_sentences(source, rng, n_words, stated):
+    """Text with the statements between its sentences, each once and then again and again."""
     known, out, size = [], [], 0
     for sentence in source.sentence_run(rng):
         for _ in range(rng.randint(1, 3)):
@@ -118,13 +140,26 @@ def facts(source, rng, n_words):
             if fresh:
                 known.append(stated.pop())
             out.append(known[-1] if fresh else rng.choice(known))
+            size += out[-1].count(" ") + 1
         out.append(sentence)
-        size += 10 + sentence.count(" ")
+        size += sentence.count(" ") + 1
         if size >= n_words:
             return " ".join(out)
 
 
-KINDS = {"pairs": pairs, "repeats": repeats, "passages": passages, "facts": facts}
+def facts(source, rng, n_words):
+    names = rng.sample(source.names, max(2, min(len(source.names), n_words // 40)))
+    return between_sentences(source, rng, n_words,
+                             [fact(name, rng.choice(source.words)) for name in names])
+
+
+def scattered(source, rng, n_words):
+    keys = rng.sample(source.words, max(2, min(len(source.words), n_words // 30)))
+    return between_sentences(source, rng, n_words, [pair(source, rng, key) for key in keys])
+
+
+KINDS = {"lines": lines, "pairs": pairs, "repeats": repeats, "passages": passages, "facts": facts,
+         "scattered": scattered}
 
 
 def main():
@@ -132,24 +167,27 @@ def main():
     parser.add_argument("text")
     parser.add_argument("out")
     parser.add_argument("--words", type=int, required=True)
+    parser.add_argument("--shortest", type=int, default=16)
     parser.add_argument("--longest", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--most", type=int, default=400)
+    parser.add_argument("--most", type=int, default=VOCABULARY)
+    parser.add_argument("--vocabulary", type=int, default=VOCABULARY)
     parser.add_argument("--kinds", default=",".join(KINDS))
     options = parser.parse_args()
     texts = [path.read_text() for path in sorted(pathlib.Path(options.text).glob("*.txt"))]
-    source = Source(texts)
+    source = Source(texts, options.vocabulary)
     out = pathlib.Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    for kind in options.kinds.split(","):
+    kinds = options.kinds.split(",")
+    for kind in kinds:
         rng = random.Random(f"{options.seed} {kind}")
-        left, i = options.words // len(options.kinds.split(",")), 0
-        while left > 0:
-            text = KINDS[kind](source.narrowed(rng, options.most), rng,
-                               log_uniform(rng, SHORTEST, options.longest))
-            (out / f"{kind}-{i:05}.txt").write_text(" " + text + "\n")
-            left -= len(text.split())
-            i += 1
+        left = options.words // len(kinds)
+        with open(out / f"{kind}.txt", "w", encoding="utf-8") as file:
+            while left > 0:
+                text = KINDS[kind](source.narrowed(rng, options.most), rng,
+                                   log_uniform(rng, options.shortest, options.longest))
+                file.write(f" {text}\n{END}\n")
+                left -= len(text.split())
 
 
 if __name__ == "__main__":

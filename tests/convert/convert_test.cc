@@ -21,7 +21,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const std::string kBaby = DSA_SOURCE_DIR "/models/baby-v32";
+const std::string kBaby = DSA_SOURCE_DIR "/tests/checkpoints/baby-v32";
 // Half of the gap to the next value over the value: 2^-4 for e4m3, 2^-9 for bf16. Scales are powers
 // of two, values below a block's range lose more: the root of squares stays below.
 constexpr double kFp8Relative = 0.04;

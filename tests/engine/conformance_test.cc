@@ -30,7 +30,7 @@ Checkpoint tiny() {
   return {DSA_SOURCE_DIR "/../shared/conformance/tiny-v32-yarn", 112};
 }
 Checkpoint baby() {
-  return {DSA_SOURCE_DIR "/models/baby-v32", 448};
+  return {DSA_SOURCE_DIR "/tests/checkpoints/baby-v32", 448};
 }
 
 EngineOptions options(CacheFormat format, int n_threads, int64_t chunk) {

@@ -12,7 +12,8 @@ namespace {
 
 std::span<const int32_t> tokens(size_t first, size_t n) {
   static const std::vector<int32_t> all =
-      read_expected(DSA_SOURCE_DIR "/models/baby-v32/expected_fp32.safetensors", 0).tokens;
+      read_expected(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32/expected_fp32.safetensors", 0)
+          .tokens;
   return std::span<const int32_t>(all).subspan(first, n);
 }
 
@@ -27,7 +28,8 @@ EngineOptions small(CacheFormat format) {
 }
 
 std::unique_ptr<Engine> make(const EngineOptions& options) {
-  static const std::shared_ptr<const Model> model = open_model(DSA_SOURCE_DIR "/models/baby-v32");
+  static const std::shared_ptr<const Model> model =
+      open_model(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32");
   auto engine = Engine::create(model, options);
   EXPECT_TRUE(engine.ok()) << engine.status().message();
   return std::move(engine).value();

@@ -10,13 +10,15 @@ namespace dsa {
 namespace {
 
 std::shared_ptr<const Model> trained_model() {
-  static const std::shared_ptr<const Model> model = open_model(DSA_SOURCE_DIR "/models/baby-v32");
+  static const std::shared_ptr<const Model> model =
+      open_model(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32");
   return model;
 }
 
 const std::vector<int32_t>& text_tokens() {
   static const std::vector<int32_t> tokens =
-      read_expected(DSA_SOURCE_DIR "/models/baby-v32/expected_fp32.safetensors", 0).tokens;
+      read_expected(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32/expected_fp32.safetensors", 0)
+          .tokens;
   return tokens;
 }
 

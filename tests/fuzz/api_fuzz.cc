@@ -17,7 +17,7 @@ const server::ModelInfo& model() {
   static const server::ModelInfo kModel = [] {
     server::ModelInfo info;
     info.name = "baby";
-    auto tokenizer = dsa::Tokenizer::open(DSA_SOURCE_DIR "/models/baby-v32");
+    auto tokenizer = dsa::Tokenizer::open(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32");
     check(tokenizer.ok());
     info.tokenizer = std::make_shared<const dsa::Tokenizer>(std::move(*tokenizer));
     info.vocab_size = 2048;

@@ -20,7 +20,7 @@ void check(bool promise) {
 }
 
 const dsa::Tokenizer& tokenizer() {
-  static const auto kTokenizer = dsa::Tokenizer::open(DSA_SOURCE_DIR "/models/baby-v32");
+  static const auto kTokenizer = dsa::Tokenizer::open(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32");
   check(kTokenizer.ok());
   return *kTokenizer;
 }

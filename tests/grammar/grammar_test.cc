@@ -20,7 +20,8 @@ using Json = nlohmann::json;
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 
 const Tokenizer& tokenizer() {
-  static const Result<Tokenizer> result = Tokenizer::open(DSA_SOURCE_DIR "/models/baby-v32");
+  static const Result<Tokenizer> result =
+      Tokenizer::open(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32");
   EXPECT_TRUE(result.ok()) << result.status().message();
   return *result;
 }

@@ -189,7 +189,7 @@ TEST_F(SingleFileCheckpoint, RefusesATensorThatAPointerCannotRead) {
 }
 
 TEST(Checkpoint, OpensTheModelOfThisRepository) {
-  const auto checkpoint = Checkpoint::open(DSA_SOURCE_DIR "/models/baby-v32");
+  const auto checkpoint = Checkpoint::open(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32");
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
   EXPECT_EQ(checkpoint->shards()[0].tensors().size(), 235U);
   EXPECT_TRUE(checkpoint->require("model.embed_tokens.weight", {2048, 256}, {DType::kBF16}).ok());

@@ -190,7 +190,7 @@ TEST(SafetensorsValues, SayWhichTypeWasThereInstead) {
 }
 
 TEST(SafetensorsValues, ReadTheExpectedOutputsOfTheModelOfThisRepository) {
-  const std::string path = DSA_SOURCE_DIR "/models/baby-v32/expected_fp32.safetensors";
+  const std::string path = DSA_SOURCE_DIR "/tests/checkpoints/baby-v32/expected_fp32.safetensors";
   const auto tokens = read_i32(path, "tokens");
   const auto logits = read_f32(path, "logits");
   ASSERT_TRUE(tokens.ok() && logits.ok());

@@ -398,8 +398,8 @@ TEST(ModelConfig, SurvivesRandomDamage) {
 }
 
 TEST(ModelConfig, ReadsTheModelOfThisRepository) {
-  const auto config =
-      parse_model_config(read_file(DSA_SOURCE_DIR "/models/baby-v32/config.json"), "config.json");
+  const auto config = parse_model_config(
+      read_file(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32/config.json"), "config.json");
   ASSERT_TRUE(config.ok()) << config.status().message();
   EXPECT_EQ(config->n_layers, 6);
   EXPECT_EQ(config->indexer.top_k, 64);

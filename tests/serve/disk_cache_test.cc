@@ -72,7 +72,7 @@ TEST(DiskCacheServing, NeverUsesPagesOfOtherOptionsOrAnotherCheckpoint) {
     EXPECT_EQ(run_alone(scheduler.get(), request).result.prompt_cache_hit_tokens, 0);
   }
   const TempDir copy;  // one weight has another sign; size and time of modification are the same
-  for (const auto& entry : fs::directory_iterator(DSA_SOURCE_DIR "/models/baby-v32"))
+  for (const auto& entry : fs::directory_iterator(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32"))
     fs::copy(entry.path(), copy.path());
   const std::string weights = copy.file("model.safetensors");
   const auto written = fs::last_write_time(weights);

@@ -15,14 +15,16 @@
 namespace dsa {
 
 inline std::shared_ptr<const Model> serving_model() {
-  static const std::shared_ptr<const Model> model = open_model(DSA_SOURCE_DIR "/models/baby-v32");
+  static const std::shared_ptr<const Model> model =
+      open_model(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32");
   return model;
 }
 
 // n tokens of a text from `first` on; the text is repeated where it ends.
 inline std::vector<int32_t> text_tokens(size_t first, size_t n) {
   static const std::vector<int32_t> all =
-      read_expected(DSA_SOURCE_DIR "/models/baby-v32/expected_fp32.safetensors", 0).tokens;
+      read_expected(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32/expected_fp32.safetensors", 0)
+          .tokens;
   std::vector<int32_t> tokens;
   for (size_t i = 0; i < n; ++i)
     tokens.push_back(all[(first + i) % all.size()]);

@@ -12,7 +12,7 @@ namespace server {
 namespace {
 
 const dsa::Tokenizer& tokenizer() {
-  static const auto result = dsa::Tokenizer::open(DSA_SOURCE_DIR "/models/baby-v32");
+  static const auto result = dsa::Tokenizer::open(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32");
   EXPECT_TRUE(result.ok());
   return *result;
 }

@@ -11,7 +11,7 @@ const ModelInfo& model() {
   static const ModelInfo kModel = [] {
     ModelInfo info;
     info.name = "baby";
-    auto tokenizer = dsa::Tokenizer::open(DSA_SOURCE_DIR "/models/baby-v32");
+    auto tokenizer = dsa::Tokenizer::open(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32");
     EXPECT_TRUE(tokenizer.ok());
     info.tokenizer = std::make_shared<const dsa::Tokenizer>(std::move(*tokenizer));
     info.vocab_size = 2048;

@@ -10,7 +10,7 @@ import unittest
 
 PROGRAM = os.environ["DSA_PROGRAM"]
 SOURCE_DIR = pathlib.Path(os.environ["DSA_SOURCE_DIR"])
-MODEL = SOURCE_DIR / "models" / "baby-v32"
+MODEL = SOURCE_DIR / "tests" / "checkpoints" / "baby-v32"
 CONFORMANCE = SOURCE_DIR.parent / "shared" / "conformance"
 IN_FLOAT = ["--kv-cache", "f32", "--index-cache", "f32"]
 SANITIZED = bool(os.environ.get("DSA_SANITIZE"))  # slower, and memory is not the program's own

@@ -138,8 +138,8 @@ TEST(EvaluateTest, RefusesOptionsByName) {
 // Outputs of DeepSeek's reference code, and of an independent implementation.
 TEST(EvaluateTest, GivesTheReferencesLossesOnTheirCheckpoints) {
   int n_found = 0;
-  for (const std::string dir :
-       {DSA_SOURCE_DIR "/../shared/conformance/tiny-v32-yarn", DSA_SOURCE_DIR "/models/baby-v32"}) {
+  for (const std::string dir : {DSA_SOURCE_DIR "/../shared/conformance/tiny-v32-yarn",
+                                DSA_SOURCE_DIR "/tests/checkpoints/baby-v32"}) {
     if (!std::filesystem::exists(dir + "/expected_fp32.safetensors")) continue;
     ++n_found;
     const auto source = Checkpoint::open(dir);
