@@ -192,8 +192,14 @@ class Page:
                 + table(["changed", "to", "loss", *TASKS.values()], rows, 2))
 
 
+def notes(folder):
+    """What a person has to say of these figures: notes.md beside them, if there is one."""
+    path = folder / "notes.md"
+    return [path.read_text().strip()] if path.exists() else []
+
+
 def write(figures, path, folder):
     page = Page(figures, path, folder)
-    parts = [page.introduction(), page.targets(), page.loss(), page.recall(), page.mass(),
+    parts = [page.introduction(), page.targets(), *notes(folder), page.loss(), page.recall(), page.mass(),
              page.sensitivity()]
     path.write_text("\n\n".join(parts) + "\n")
