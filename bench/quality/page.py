@@ -1,6 +1,7 @@
 """docs/quality.md and its plots from the figures of measure.py."""
 import pathlib
 import sys
+import textwrap
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "report"))
 import document  # noqa: E402  (its folder comes first)
@@ -13,19 +14,21 @@ TASKS = {"facts": "named facts", "pairs": "key-value pairs", "passages": "repeat
 
 INTRODUCTION = """# Quality
 
-How much DeepSeek Sparse Attention costs in quality, measured on the checkpoints of one model. One command writes this page, its
-plots and the figures behind them:
+How much quality DeepSeek Sparse Attention costs, measured on the checkpoints of one small model. One command writes
+this page, its plots and the figures behind them:
 
-<!-- not run: it takes half an hour, and the checkpoints of training -->
+<!-- not run: it takes half an hour and needs the checkpoints of training -->
 ```bash
 bench/quality/run
 ```
 
 {setup}
 
-Every selection has the same budget of k rows a query, its own among them: **dense** attends to all rows; **DSA** to the k best by the
-indexer; **window** to the k most recent; **random** to k drawn anew for each query and layer; **oracle** to the k that dense attention,
-summed over the heads, weighs most. Everything is computed in float by the trainer's forward pass (`TrainModel::evaluate`)."""
+Five selections are compared. **dense** attends to all rows. The others have the same budget of k rows per query, the
+query's own row included: **DSA** attends to the k rows that the indexer scores highest, **window** to the k most
+recent, **random** to k rows drawn anew for each query and layer, and **oracle** to the k rows with the largest dense
+attention weight, summed over the heads. Everything is computed in f32 by the trainer's forward pass
+(`TrainModel::evaluate`)."""
 
 
 def percent(share, digits=1):
@@ -64,9 +67,9 @@ class Page:
         measured = "all of it" if f["tokens"] is None else f"a sample of {f['tokens']:,} tokens"
         setup = (f"The model has {c['parameters'] / 1e6:.1f} million parameters in {c['layers']} "
                  f"layers, k = {c['top_k']} selected rows and {c['max_position']:,} positions. "
-                 f"Held-out text: {f['documents']} documents of {f['bytes']:,} bytes that no run "
-                 f"has read, {measured}, in pieces of at most {c['context']:,} tokens. The page took "
-                 f"{f['seconds'] / 60:.0f} minutes.")
+                 f"Held-out text: {f['documents']} documents of {f['bytes']:,} bytes that no training "
+                 f"run has seen, {measured}, in pieces of at most {c['context']:,} tokens. Writing "
+                 f"this page took {f['seconds'] / 60:.0f} minutes.")
         return INTRODUCTION.format(setup=setup)
 
     def targets(self):
@@ -82,9 +85,10 @@ class Page:
                       self.met(behind <= 0.02)],
                      ["recall ahead of the window", "at least 20 points", f"{100 * ahead:.1f} points",
                       self.met(ahead >= 0.20)]]
-        who = ("the control: the same steps on the same data from the same checkpoint, with dense "
-               "attention" if self.dense is not self.judged else "the same checkpoint")
-        return ("## The claim\n\n" + table(["DSA after sparse training", "wanted", "measured", ""],
+        who = ("the control: the same steps on the same data from the same checkpoint as sparse "
+               "training, but with dense attention" if self.dense is not self.judged
+               else "the same checkpoint")
+        return ("## The claim\n\n" + table(["DSA after sparse training", "target", "measured", ""],
                                             rows, 2)
                 + f"\n\n*Dense* is {who}. Recall is the mean of the tasks below over all lengths "
                 "and depths.")
@@ -101,8 +105,8 @@ class Page:
                 rows.append([c["label"], NAMES[name], f"{found['loss']:.4f}",
                              f"{found['bits_per_byte']:.4f}",
                              f"{100 * (found['loss'] / base - 1):+.2f} %"])
-        out = ["## Held-out loss", table(["checkpoint", "selection", "loss, nats a token",
-                                          "bits per byte", "against its dense"], rows, 2)]
+        out = ["## Held-out loss", table(["checkpoint", "selection", "loss, nats per token",
+                                          "bits per byte", "compared with its dense"], rows, 2)]
         for c in self.checkpoints:
             path, line = self.plot(f"loss-{c['label']}", f"Loss by position, {c['label']}")
             svg.lines(path, f"Held-out loss by position: {c['label']}", "position", "nats a token",
@@ -114,13 +118,13 @@ class Page:
         f = self.figures
         k, lengths = self.judged["top_k"], self.judged["lengths"]
         out = [
-            "## Recall", f"Contexts of held-out text in which something stands at {f['depths']} "
-            f"depths and is asked for at the end: *named facts* (\"The sign of Hannah river.\", "
-            f"{f['facts']} a depth), *key-value pairs* (\"lamb anger;\", {f['pairs']} a depth) and "
-            "*repeated passages* (words of a passage that is given a second time, after its first "
-            "tokens). Facts and values are drawn at random. An answer is right when each of its "
-            f"tokens is the most probable one. Lengths are multiples of k as far as the model's "
-            f"{self.judged['max_position']:,} positions go. How a model this small was brought to "
+            "## Recall", f"In a context of held-out text, items are placed at {f['depths']} "
+            f"depths and asked for at the end: *named facts* (\"The sign of Hannah river.\", "
+            f"{f['facts']} per depth), *key-value pairs* (\"lamb anger;\", {f['pairs']} per depth) and "
+            "*repeated passages* (a passage occurs a second time, and its words after the first "
+            "tokens are predicted). Facts and values are drawn at random. An answer is right when each of its "
+            f"tokens is the most probable one. Context lengths are multiples of k, up to the model's "
+            f"{self.judged['max_position']:,} positions. How a model this small learnt to "
             "recall at all, and what did not help: [notebook](notebook/recall.md)."]
         rows = []
         for c in self.checkpoints:
@@ -153,10 +157,11 @@ class Page:
         return [line]
 
     def mass(self):
-        out = ["## Attention mass", "The share of dense attention (mean over the heads) that lies "
-               "on the k rows of the indexer, and the share of dense attention's k best rows among "
-               "them; over queries that see more than k rows. Both are measured on the activations "
-               "that the selection itself leads to."]
+        out = ["## Attention mass", "*mass* is the share of the dense attention weights (mean "
+               "over the heads) that falls on the k rows selected by the indexer; *best k* is the "
+               "share of dense attention's own k best rows that the indexer selects. Both are means "
+               "over queries that see more than k rows, measured on the activations of the sparse "
+               "forward pass."]
         rows = []
         for c in self.checkpoints:
             layers = c["coverage"]
@@ -187,19 +192,28 @@ class Page:
             rows.append([row["group"], row["name"], f"{row['loss']:.4f}"]
                         + [percent(measure.total(row["recall"].get(task, {}))) for task in TASKS])
         length = self.judged["sensitivity"][0]["length"]
-        return (f"## Sensitivity\n\nOf {self.judged['label']} with DSA, one change at a time; recall "
-                f"in contexts of {length:,} tokens. Forced rows count within the budget k.\n\n"
+        return (f"## Sensitivity\n\nThe checkpoint {self.judged['label']} with DSA, one change at a time; "
+                f"recall in contexts of {length:,} tokens. Forced rows count towards the budget "
+                "k.\n\n"
                 + table(["changed", "to", "loss", *TASKS.values()], rows, 2))
 
 
 def notes(folder):
-    """What a person has to say of these figures: notes.md beside them, if there is one."""
+    """What a person has to say of these figures: notes.md next to them, if there is one."""
     path = folder / "notes.md"
     return [path.read_text().strip()] if path.exists() else []
+
+
+def wrapped(page):
+    """The page with its prose in lines of at most 108 characters; tables and code as they are."""
+    return "\n\n".join(
+        part if part.startswith(("#", "|", "!", "<")) else
+        textwrap.fill(part, 108, break_long_words=False, break_on_hyphens=False)
+        for part in page.split("\n\n"))
 
 
 def write(figures, path, folder):
     page = Page(figures, path, folder)
     parts = [page.introduction(), page.targets(), *notes(folder), page.loss(), page.recall(), page.mass(),
              page.sensitivity()]
-    path.write_text("\n\n".join(parts) + "\n")
+    path.write_text(wrapped("\n\n".join(parts)) + "\n")

@@ -21,7 +21,7 @@ def parse():
     parser.add_argument("--held-out", default="build/corpus/main/held-out",
                         help="a text file, or a folder of them (default: %(default)s)")
     parser.add_argument("--page", default="docs/quality.md")
-    parser.add_argument("--figures", help="folder of plots and figures.json (default: beside the "
+    parser.add_argument("--figures", help="folder of plots and figures.json (default: next to the "
                                           "page, with its name)")
     parser.add_argument("--context", type=int, default=4096,
                         help="tokens of a piece of held-out text (default: %(default)s)")

@@ -54,7 +54,7 @@ def kernel_table(rows):
 
 
 def layer_table(rows):
-    """DSA beside dense at each context, in milliseconds per token."""
+    """DSA and dense at each context, in milliseconds per token."""
     lines = []
     by_mode = {(row["context"], row["attention"]): row for row in rows}
     for context in sorted({row["context"] for row in rows}):
@@ -179,7 +179,7 @@ def plot_roofline(rows, machine, path):
     axes.invert_yaxis()
     axes.tick_params(axis="y", labelsize=7)
     axes.set(xlabel="% of the limit (blue: operations, yellow: bytes, violet: int8)",
-             title="Kernels beside the roofline")
+             title="Kernels compared with the roofline")
     save(figure, path)
 
 
