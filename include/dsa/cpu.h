@@ -20,7 +20,7 @@ CpuInfo cpu_info();
 
 // Name of the tier that kernels run on: the environment variable DSA_CPU_TIER when it is set and
 // not empty, else the fastest runnable one. Read by Engine::create and by each call of an operation
-// of dsa/attention.h.
+// of dsa/ops.h.
 //   Errors  kUnsupported: DSA_CPU_TIER names no tier, or one this CPU cannot run.
 Result<std::string> active_tier();
 

@@ -1,10 +1,11 @@
-// Worker threads for one engine, or for calls of the operations in dsa/attention.h.
+// Worker threads for one engine, or for calls of the operations in dsa/ops.h.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 
+#include "dsa/executor.h"
 #include "dsa/status.h"
 
 namespace dsa {
@@ -14,22 +15,23 @@ namespace dsa {
 //   1. The caller is worker 0; a pool of one thread starts no thread.
 //   2. parallel_for returns after every item ran; what the items wrote is visible to the caller.
 //   3. Which worker runs an item is not defined; results may not depend on it.
-class ThreadPool {
+class ThreadPool final : public Executor {
  public:
   // n_threads <= 0: one per hardware thread this process may run on. Where the system refuses a
   // thread, none is started: the pool is the caller alone, and status() says so.
   explicit ThreadPool(int n_threads);
-  ~ThreadPool();
+  ~ThreadPool() override;
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   //   Errors  kResourceExhausted: the system refused a thread; names the number that was wanted
   const Status& status() const;
-  int n_threads() const;
+  int n_threads() const override;
 
   // Runs fn(item, worker) for every item in [0, n_items); 0 <= worker < n_threads().
   // fn must not throw and must not call parallel_for of the same pool.
-  void parallel_for(int64_t n_items, const std::function<void(int64_t item, int worker)>& fn);
+  void parallel_for(int64_t n_items,
+                    const std::function<void(int64_t item, int worker)>& fn) override;
 
  private:
   struct State;

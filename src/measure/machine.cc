@@ -27,8 +27,8 @@ constexpr LatentLayout kRow = {CacheFormat::kFp8, 512, 64};
 
 // Until every thread has a core of its own, or a second has passed: a limit measured too low would
 // flatter everything that stands beside it.
-void wait_for_cores(ThreadPool* pool, DotLoop loop) {
-  const auto best_of_some = [&](ThreadPool* threads) {
+void wait_for_cores(Executor* pool, DotLoop loop) {
+  const auto best_of_some = [&](Executor* threads) {
     const auto rounds = kRounds * static_cast<uint64_t>(threads->n_threads());
     double best = 1e9;
     for (int i = 0; i < kSamples; ++i)

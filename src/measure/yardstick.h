@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "dsa/thread_pool.h"
+#include "dsa/executor.h"
 
 #include "kernels/peak_kernels.h"
 
@@ -14,13 +14,13 @@ namespace dsa {
 using DotLoop = double (*)(uint64_t rounds) noexcept;
 
 // `rounds` rounds of the loop in all, a multiple of 64: loop(1) operations each.
-inline void run_dots(ThreadPool* pool, DotLoop loop, uint64_t rounds) {
+inline void run_dots(Executor* pool, DotLoop loop, uint64_t rounds) {
   constexpr uint64_t kPieces = 64;
   pool->parallel_for(kPieces, [=](int64_t, int) { loop(rounds / kPieces); });
 }
 
 // Reads n bytes, a multiple of 1 MiB.
-inline void read_all(ThreadPool* pool,
+inline void read_all(Executor* pool,
                      const kernels::PeakKernels& kernels,
                      const uint8_t* data,
                      size_t n) {

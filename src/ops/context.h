@@ -1,8 +1,8 @@
-// What every operation runs on: a tier's kernels and a pool of threads.
+// What every operation runs on: a tier's kernels, and threads.
 #pragma once
 
+#include "dsa/executor.h"
 #include "dsa/status.h"
-#include "dsa/thread_pool.h"
 
 #include "kernels/kernel_table.h"
 #include "ops/part_clock.h"
@@ -11,7 +11,7 @@ namespace dsa {
 
 struct OpContext {
   const kernels::KernelTable* kernels = nullptr;
-  ThreadPool* pool = nullptr;
+  Executor* pool = nullptr;
   PartClock* clock = nullptr;  // null: nobody asks where the time goes
 
   const kernels::VectorKernels& vector() const { return *kernels->vector; }
