@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "dsa/model_config.h"
+#include "dsa/version.h"
 
 #include "cli/io.h"
 #include "cli/options.h"

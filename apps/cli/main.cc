@@ -8,6 +8,8 @@
 #include <new>
 #include <string>
 
+#include "dsa/version.h"
+
 #include "cli/command.h"
 #include "cli/help.h"
 #include "cli/interrupt.h"

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "dsa/scheduler.h"
+#include "dsa/version.h"
 
 namespace dsa {
 
