@@ -1,5 +1,5 @@
 // Encoding speed in bytes of text per second on one thread, with DeepSeek-V3's tokenizer when it is
-// beside the repository, else with the baby model's (the label says which).
+// next to the repository, else with the baby model's (the label says which).
 #include <benchmark/benchmark.h>
 
 #include <cstdint>

@@ -110,7 +110,7 @@ def make_row(times: Times, key: Key, place: Place) -> Row:
 
 
 def rows(rounds: list[list[Sample]]) -> list[Row]:
-    """The peers' forms of every part beside ours, chosen as CHOICES says."""
+    """The peers' forms of every part compared with ours, chosen as CHOICES says."""
     times = with_sums(with_growth(by_key(rounds)))
     return list(make_rows(times))
 

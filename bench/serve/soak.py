@@ -175,13 +175,13 @@ class Soak:
         memory = " → ".join(f"{state['own'] / 1024:.1f}" for state in states)
         allowed = self.options.memory_mb
         grown = (end["own"] - warm["own"]) / 1024
-        rows.append(Row("memory of its own, MiB", memory, f"at most {allowed:g} more at the end",
+        rows.append(Row("private memory, MiB", memory, f"at most {allowed:g} more at the end",
                         allowed == 0 or grown <= allowed))
         metrics = self.server.metrics()
-        for name, metric in (("vanished clients noticed", "dsa_http_clients_vanished_total"),
+        for name, metric in (("disconnected clients noticed", "dsa_http_clients_vanished_total"),
                              ("prompt tokens from the cache", "dsa_prompt_cache_hit_tokens_total"),
                              ("preemptions", "dsa_preemptions_total"),
-                             ("pages forgotten", "dsa_evictions_total"),
+                             ("pages evicted", "dsa_evictions_total"),
                              ("pages written to disk", "dsa_disk_writes_total"),
                              ("pages read from disk", "dsa_disk_hits_total")):
             rows.append(Row(name, int(metrics[metric]), ""))
