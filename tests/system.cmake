@@ -23,6 +23,7 @@ if(NOT DSA_SANITIZE)  # 190,000 tokens: minutes in an instrumented build
   dsa_system_test(perplexity)
   dsa_system_test(bench)
   dsa_system_test(compare_builds)
+  dsa_system_test(compare_speed)
   dsa_system_test(trained_model)
   # The recipe as a user runs it, from nothing: three stages with losses as recorded, then the result.
   add_test(NAME system.train_model
