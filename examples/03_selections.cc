@@ -52,7 +52,7 @@ int main(int argc, char** argv) {
 
   dsa::ForwardHooks hooks;
   hooks.selection_scores = true;
-  hooks.selection = [&](const dsa::Selection& selection) {
+  hooks.selection = [&](const dsa::SelectionRow& selection) {
     if (selection.position != last) return;
     std::printf("layer %lld: %zu of %zu tokens, best", static_cast<long long>(selection.layer),
                 selection.positions.size(), tokens.size());

@@ -31,7 +31,7 @@ std::string surrounding_text(const dsa::Tokenizer& tokenizer,
 
 }  // namespace
 
-void Explain::add(const dsa::Selection& selection) {
+void Explain::add(const dsa::SelectionRow& selection) {
   Layer layer;
   layer.query = selection.position;
   layer.n_selected = static_cast<int64_t>(selection.positions.size());

@@ -20,7 +20,7 @@ class Explain {
   void clear() { layers_.clear(); }
 
   // Remembers the selection; a later one of the same layer takes its place.
-  void add(const dsa::Selection& selection);
+  void add(const dsa::SelectionRow& selection);
 
   // ids: the tokens of the sequence, by position.
   std::string table(const dsa::Tokenizer& tokenizer, std::span<const int32_t> ids) const;

@@ -156,7 +156,7 @@ dsa::ForwardHooks Generator::hooks(int64_t last_position) {
   dsa::ForwardHooks out;
   if (explain_ == nullptr) return out;
   out.selection_scores = true;
-  out.selection = [this, last_position](const dsa::Selection& selection) {
+  out.selection = [this, last_position](const dsa::SelectionRow& selection) {
     if (selection.position == last_position) explain_->add(selection);
   };
   return out;

@@ -84,7 +84,7 @@ class Recorder {
     out.logits = [this](const dsa::LogitsRow& row) {
       if (status_.ok()) status_ = trace_->logits(row.position, row.logits);
     };
-    out.selection = [this](const dsa::Selection& selection) { add(selection); };
+    out.selection = [this](const dsa::SelectionRow& selection) { add(selection); };
     return out;
   }
 
@@ -92,7 +92,7 @@ class Recorder {
   bool stopped() const { return !status_.ok() || interrupted(); }
 
  private:
-  void add(const dsa::Selection& selection) {
+  void add(const dsa::SelectionRow& selection) {
     if (!status_.ok()) return;
     if (selection.positions.size() > row_.size()) {
       status_ = Status(StatusCode::kUnsupported,

@@ -83,7 +83,7 @@ struct LogitsRow {
 };
 
 // What one query of one layer attended to.
-struct Selection {
+struct SelectionRow {
   size_t step = 0;
   int64_t layer = 0;
   int64_t position = 0;                // of the query
@@ -95,7 +95,7 @@ struct Selection {
 // Called on the thread that calls forward(), rows in batch order, selections layer by layer.
 struct ForwardHooks {
   std::function<void(const LogitsRow&)> logits;
-  std::function<void(const Selection&)> selection;
+  std::function<void(const SelectionRow&)> selection;
   bool selection_scores = false;  // run the indexer even where everything is selected
   // After each half of a layer, attention and feed-forward. It may call forward() for other
   // sequences than those of the batch, so that they need not wait for a long one to end.

@@ -149,7 +149,7 @@ Status Engine::Impl::reserve(std::span<const Step> batch) {
 Status Engine::Impl::run(std::span<const Step> batch, const ForwardHooks& hooks) {
   DSA_RETURN_IF_ERROR(check_batch(batch));
   DSA_RETURN_IF_ERROR(reserve(batch));
-  std::vector<ForwardStep> steps;
+  std::vector<PlacedStep> steps;
   steps.reserve(batch.size());
   for (const Step& step : batch) {
     SequencePages& sequence = *find(step.sequence);
@@ -159,7 +159,10 @@ Status Engine::Impl::run(std::span<const Step> batch, const ForwardHooks& hooks)
   }
   if (depth == 0) running = batch;
   ForwardPass* const pass = depth++ == 0 ? forward.get() : nested.get();
-  pass->run(steps, hooks);
+  pass->begin(steps, hooks);
+  while (pass->advance()) {
+    if (hooks.between) hooks.between();
+  }
   if (--depth == 0) running = {};
   return {};
 }

@@ -11,7 +11,7 @@
 
 #include "cache/page_pool.h"
 #include "cache/sequence.h"
-#include "model/forward.h"
+#include "layers/forward_pass.h"
 
 namespace dsa {
 

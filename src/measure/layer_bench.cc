@@ -7,12 +7,14 @@
 #include "dsa/bench.h"
 
 #include "common/status_macros.h"
+#include "layers/mla_dsa.h"
+#include "layers/residual.h"
+#include "layers/selection.h"
 #include "measure/layer_cost.h"
 #include "measure/machine.h"
 #include "measure/random_cache.h"
 #include "measure/timing.h"
 #include "measure/weight_type.h"
-#include "model/attention_block.h"
 #include "model/pool_options.h"
 #include "model/random_source.h"
 
@@ -55,10 +57,12 @@ double overlap_of(std::span<const int32_t> a, std::span<const int32_t> b) {
 
 // One mode's attention with its scratch.
 struct Block {
-  AttentionBlock attention;
+  Residual residual;
+  MlaDsaBlock attention;
+  Selection selection;
   AlignedBuffer scratch;
-  float* hidden = nullptr;
-  RowBuffer normed;
+  std::vector<int32_t> tokens;
+  PlacedStep step;
 };
 
 }  // namespace
@@ -116,47 +120,54 @@ struct LayerBench::Impl {
     if (block != nullptr) return block.get();
     const EngineOptions engine = engine_options(mode);
     const bool bf16 = rounds_to_bf16(layer, engine);
-    auto made = std::make_unique<Block>(
-        Block{AttentionBlock(shape, engine, context, &*pool, bf16), {}, nullptr, {}});
-    const auto rows = static_cast<size_t>(options.prefill_tokens);
     const auto width = static_cast<size_t>(shape.hidden_size);
+    auto made = std::make_unique<Block>(
+        Block{Residual(context, width, static_cast<float>(shape.rms_norm_eps), bf16),
+              MlaDsaBlock(shape, engine, context, &*pool, bf16),
+              Selection(engine, static_cast<size_t>(pool->n_pages()) * kPageTokens),
+              {},
+              {},
+              {}});
+    const auto rows = static_cast<size_t>(options.prefill_tokens);
     ScratchPlan plan;
-    plan.add(&made->hidden, rows * width);
-    plan_buffer(&plan, &made->normed, rows, width, bf16);
+    made->residual.plan(&plan, rows);
     made->attention.plan(&plan);
+    made->selection.plan(&plan, rows);
     DSA_ASSIGN_OR_RETURN(made->scratch, plan.allocate("scratch of attention"));
     block = std::move(made);
     return block.get();
   }
 
   // Runs the step whose last token ends a context of `length` tokens.
-  void run(Block* block,
-           HiddenStates* states,
-           int64_t n_tokens,
-           int64_t length,
-           const ForwardHooks& hooks) {
-    const auto width = static_cast<size_t>(shape.hidden_size);
+  void run(Block* block, HiddenStates* states, int64_t n_tokens, int64_t length) {
     for (int64_t i = 0; i < n_tokens; ++i)
-      states->next(block->hidden + static_cast<size_t>(i) * width);
-    const std::vector<int32_t> tokens(static_cast<size_t>(n_tokens));
-    const ForwardStep step = {tokens, length - n_tokens, pages, LogitsWanted::kNone};
+      states->next(block->residual.row(static_cast<size_t>(i)));
+    block->tokens.resize(static_cast<size_t>(n_tokens));
+    block->step = {block->tokens, length - n_tokens, pages};
+    const std::span<const PlacedStep> steps(&block->step, 1);
     clock.reset();
-    block->attention.begin({&step, 1});
-    block->attention.run({&step, 1}, layer, 0, hooks, block->hidden, block->normed);
+    block->residual.begin(block->tokens.size());
+    block->attention.begin(steps);
+    block->selection.begin(steps, false);
+    clock.enter(Part::kProjections);  // the norm before them counts as theirs
+    const Activation x = block->residual.read(layer.input_norm);
+    block->attention.run(0, layer, x, &block->selection, block->residual.output());
+    block->residual.add();
   }
 
   // Of the selections of neighbouring queries; decode steps one token at a time.
   double measure_overlap(Block* block, HiddenStates* states, int64_t n_tokens, int64_t length) {
     std::vector<int32_t> previous;
     std::vector<double> overlaps;
-    ForwardHooks hooks;
-    hooks.selection = [&](const Selection& selection) {
-      if (!previous.empty()) overlaps.push_back(overlap_of(selection.positions, previous));
-      previous.assign(selection.positions.begin(), selection.positions.end());
-    };
     constexpr int64_t kSteps = 4;
-    for (int64_t step = 0; step < (n_tokens > 1 ? 1 : kSteps); ++step)
-      run(block, states, n_tokens, length, hooks);
+    for (int64_t step = 0; step < (n_tokens > 1 ? 1 : kSteps); ++step) {
+      run(block, states, n_tokens, length);
+      for (size_t i = 0; i < static_cast<size_t>(n_tokens); ++i) {
+        const std::span<const int32_t> positions = block->selection.row(0, i, 0).positions;
+        if (!previous.empty()) overlaps.push_back(overlap_of(positions, previous));
+        previous.assign(positions.begin(), positions.end());
+      }
+    }
     double sum = 0;
     for (const double overlap : overlaps)
       sum += overlap;
@@ -204,13 +215,13 @@ Result<LayerMeasure> LayerBench::measure(BenchPhase phase,
   if (measure.sparse) {
     measure.overlap = impl.measure_overlap(block, &states, measure.step_tokens, context);
   } else {
-    impl.run(block, &states, measure.step_tokens, context, {});
+    impl.run(block, &states, measure.step_tokens, context);
   }
   DSA_ASSIGN_OR_RETURN(impl.yardsticks, Yardsticks::create(*impl.context.kernels, &impl.threads));
   constexpr double kLeastSeconds = 0.3;
   double total = 0;
   while (static_cast<int>(seconds.size()) < impl.options.repetitions || total < kLeastSeconds) {
-    impl.run(block, &states, measure.step_tokens, context, {});
+    impl.run(block, &states, measure.step_tokens, context);
     double sum = 0;
     for (size_t p = 0; p < std::size(kParts); ++p) {
       const double part = impl.clock.seconds(kParts[p]);

@@ -4,10 +4,10 @@
 #include "dsa/bench.h"
 
 #include "common/status_macros.h"
+#include "layers/forward_pass.h"
 #include "measure/random_cache.h"
 #include "measure/timing.h"
 #include "measure/weight_type.h"
-#include "model/forward.h"
 #include "model/model.h"
 #include "model/pool_options.h"
 #include "model/random_source.h"
@@ -53,10 +53,12 @@ struct ModelBench::Impl {
     std::vector<int32_t> tokens(static_cast<size_t>(n_tokens));
     for (int32_t& id : tokens)
       id = token(random);
-    const ForwardStep step = {tokens, length - n_tokens, pages, LogitsWanted::kLast};
+    const PlacedStep step = {tokens, length - n_tokens, pages, LogitsWanted::kLast};
     ForwardHooks hooks;
     hooks.logits = [this](const LogitsRow& row) { sink += row.logits.front(); };
-    forward->run({&step, 1}, hooks);
+    forward->begin({&step, 1}, hooks);
+    while (forward->advance()) {
+    }
   }
 };
 

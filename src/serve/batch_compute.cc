@@ -64,7 +64,7 @@ void Batcher::compute(const Plan& plan, const std::function<void()>& between) {
   };
   if (selections) {
     hooks.selection_scores = true;
-    hooks.selection = [&plan](const Selection& selection) {
+    hooks.selection = [&plan](const SelectionRow& selection) {
       const auto& [generation, chunk] = plan.chunks[selection.step];
       if (selection.position + 1 != chunk.end) return;
       generation->selections.push_back({selection.layer,

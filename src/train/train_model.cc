@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "common/status_macros.h"
-#include "model/rope_table.h"
+#include "layers/rope_table.h"
 #include "ops/context.h"
 #include "train/train_model_impl.h"
 

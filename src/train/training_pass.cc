@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "formats/float_bits.h"
-#include "model/rope_table.h"
+#include "layers/rope_table.h"
 #include "train/attention_layer.h"
 #include "train/dense_attention.h"
 #include "train/feed_forward.h"

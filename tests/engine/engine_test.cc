@@ -210,7 +210,7 @@ Selected selections_of_first_layer(const EngineOptions& options, bool scores) {
   Selected result;
   ForwardHooks hooks;
   hooks.selection_scores = scores;
-  hooks.selection = [&result](const Selection& selection) {
+  hooks.selection = [&result](const SelectionRow& selection) {
     if (selection.layer != 0) return;
     EXPECT_EQ(selection.position, static_cast<int64_t>(result.rows.size()));
     result.rows.emplace_back(selection.positions.begin(), selection.positions.end());

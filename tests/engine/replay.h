@@ -52,7 +52,7 @@ inline Replay replay(const std::shared_ptr<const Model>& model,
   hooks.logits = [&result](const LogitsRow& row) {
     result.logits.insert(result.logits.end(), row.logits.begin(), row.logits.end());
   };
-  hooks.selection = [&result](const Selection& selection) {
+  hooks.selection = [&result](const SelectionRow& selection) {
     result.selected[static_cast<size_t>(selection.layer)].emplace_back(selection.positions.begin(),
                                                                        selection.positions.end());
   };

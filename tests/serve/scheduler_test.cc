@@ -175,7 +175,7 @@ TEST(Scheduler, ReportsTheSelectionsOfTheTokensAskedFor) {
   const SequenceId id = *engine->create_sequence();
   std::vector<std::vector<int32_t>> wanted;
   ForwardHooks hooks;
-  hooks.selection = [&wanted](const Selection& selection) {
+  hooks.selection = [&wanted](const SelectionRow& selection) {
     if (selection.position != 99) return;
     wanted.emplace_back(selection.positions.begin(), selection.positions.end());
   };

@@ -1,10 +1,11 @@
-// The forward pass: a batch of sequence steps through every layer.
+// The forward pass: a batch of sequence steps through every layer, piece by piece.
 //
-// All tokens of the batch go through a layer together. Scratch is allocated once.
+// All tokens of the batch go through a layer together. Scratch is allocated once, for one batch at
+// a time; passes that are under way at the same time are objects of their own.
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -12,9 +13,13 @@
 #include "dsa/model_config.h"
 
 #include "cache/page_pool.h"
-#include "model/attention_block.h"
+#include "layers/feed_forward.h"
+#include "layers/logits_head.h"
+#include "layers/mla_dsa.h"
+#include "layers/placed_step.h"
+#include "layers/residual.h"
+#include "layers/selection.h"
 #include "model/weights.h"
-#include "ops/mlp.h"
 #include "runtime/aligned_buffer.h"
 
 namespace dsa {
@@ -29,8 +34,13 @@ class ForwardPass {
                                                      const OpContext& context,
                                                      const PagePool* pool);
 
-  // Tokens in all: at most options.max_batch_tokens.
-  void run(std::span<const ForwardStep> steps, const ForwardHooks& hooks);
+  // Takes a batch, at most options.max_batch_tokens tokens, in place of the one before, finished or
+  // not. steps and hooks must stay as they are until the batch is finished.
+  void begin(std::span<const PlacedStep> steps, const ForwardHooks& hooks);
+
+  // Runs the next piece: the attention half of a layer, its feed-forward half, or, after the last
+  // layer, the logits. False: that was the last one.
+  bool advance();
 
   int64_t scratch_bytes() const { return static_cast<int64_t>(scratch_.size()); }
 
@@ -42,25 +52,25 @@ class ForwardPass {
               const PagePool* pool);
 
   Status allocate();
-  void embed(std::span<const ForwardStep> steps);
-  void feed_forward(const LayerWeights& layer);
-  void emit_logits(std::span<const ForwardStep> steps, const ForwardHooks& hooks);
+  void embed();
+  void run_attention(size_t layer);
+  void run_feed_forward(size_t layer);
+  void report_selection(size_t layer);
 
-  const ModelConfig& config_;
   const ModelWeights& weights_;
-  const EngineOptions options_;
   const OpContext context_;
+  const size_t max_rows_;
   const bool bf16_;  // products may round activations to bf16
-  AttentionBlock attention_;
-  RouterConfig router_;
-
+  Residual residual_;
+  MlaDsaBlock attention_;
+  Selection selection_;
+  FeedForwardBlock feed_forward_;
+  LogitsHead head_;
   AlignedBuffer scratch_;
-  float* hidden_ = nullptr;  // [rows, hidden] residual stream
-  RowBuffer normed_;         // [rows, hidden]
-  float* logits_ = nullptr;  // [logit rows, vocab]
-  size_t logit_rows_ = 0;
-  MlpScratch mlp_scratch_;
-  MoeScratch moe_scratch_;
+
+  std::span<const PlacedStep> steps_;
+  const ForwardHooks* hooks_ = nullptr;
+  size_t n_run_ = 0;  // pieces
 };
 
 }  // namespace dsa

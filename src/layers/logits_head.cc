@@ -1,0 +1,71 @@
+#include "layers/logits_head.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "ops/matmul.h"
+
+namespace dsa {
+
+namespace {
+
+constexpr size_t kLogitBytes = size_t{8} << 20;  // logits that exist at a time
+
+struct WantedRow {
+  size_t row;
+  size_t step;
+  int64_t position;
+};
+
+std::vector<WantedRow> wanted_rows(std::span<const PlacedStep> steps) {
+  std::vector<WantedRow> wanted;
+  size_t first_row = 0;
+  for (size_t s = 0; s < steps.size(); ++s) {
+    const PlacedStep& step = steps[s];
+    const size_t n = step.tokens.size();
+    const size_t skip = step.logits == LogitsWanted::kAll    ? 0
+                        : step.logits == LogitsWanted::kLast ? n - 1
+                                                             : n;
+    for (size_t i = skip; i < n; ++i) {
+      wanted.push_back({first_row + i, s, step.first_position + static_cast<int64_t>(i)});
+    }
+    first_row += n;
+  }
+  return wanted;
+}
+
+}  // namespace
+
+LogitsHead::LogitsHead(const ModelConfig& config,
+                       const ModelWeights& weights,
+                       const OpContext& context)
+    : config_(config), weights_(weights), context_(context) {}
+
+void LogitsHead::plan(ScratchPlan* plan, size_t max_rows) {
+  const auto vocab = static_cast<size_t>(config_.vocab_size);
+  n_rows_ = std::clamp<size_t>(kLogitBytes / (vocab * sizeof(float)), 1, max_rows);
+  plan_buffer(plan, &normed_, n_rows_, static_cast<size_t>(config_.hidden_size), false);
+  plan->add(&logits_, n_rows_ * vocab);
+}
+
+void LogitsHead::run(std::span<const PlacedStep> steps,
+                     const Residual& residual,
+                     const std::function<void(const LogitsRow&)>& hook) {
+  const std::vector<WantedRow> wanted = wanted_rows(steps);
+  const auto vocab = static_cast<size_t>(config_.vocab_size);
+  for (size_t begin = 0; begin < wanted.size(); begin += n_rows_) {
+    const size_t count = std::min(n_rows_, wanted.size() - begin);
+    for_each_row(context_, count, [&](size_t i) {
+      context_.vector().rms_norm(residual.row(wanted[begin + i].row), weights_.final_norm.data(),
+                                 normed_.ld, static_cast<float>(config_.rms_norm_eps),
+                                 normed_.row(i));
+    });
+    linear(context_, {normed_.f32, nullptr, normed_.ld}, count, weights_.lm_head, logits_, vocab);
+    for (size_t i = 0; i < count; ++i) {
+      const WantedRow& row = wanted[begin + i];
+      hook({row.step, row.position, {logits_ + i * vocab, vocab}});
+    }
+  }
+}
+
+}  // namespace dsa

@@ -1,0 +1,252 @@
+#include "layers/mla_dsa.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cache/sequence.h"
+#include "layers/rope_table.h"
+#include "ops/cache_view.h"
+#include "ops/indexer_prune.h"
+
+namespace dsa {
+
+namespace {
+
+size_t as_size(int64_t value) {
+  return static_cast<size_t>(value);
+}
+
+Activation activation(const RowBuffer& buffer) {
+  return {buffer.f32, buffer.bf16, buffer.ld};
+}
+
+void rotate(const OpContext& context,
+            RopeLayout layout,
+            float* x,
+            const float* cos,
+            const float* sin,
+            size_t n) {
+  if (layout == RopeLayout::kInterleaved) {
+    context.vector().rope_interleaved(x, cos, sin, n);
+  } else {
+    context.vector().rope_half_split(x, cos, sin, n);
+  }
+}
+
+}  // namespace
+
+bool rounds_to_bf16(const LayerWeights& layer, const EngineOptions& options) {
+  if (options.kv_cache == CacheFormat::kF32 && options.index_cache == CacheFormat::kF32) {
+    return false;
+  }
+  const DType dtype = layer.kv_b.dtype;
+  return dtype == DType::kBF16 || dtype == DType::kE4M3;
+}
+
+MlaDsaBlock::MlaDsaBlock(const ModelConfig& config,
+                         const EngineOptions& options,
+                         const OpContext& context,
+                         const PagePool* pool,
+                         bool bf16)
+    : config_(config),
+      options_(options),
+      context_(context),
+      pool_(pool),
+      bf16_(bf16),
+      frequencies_(
+          rope_frequencies(config.rope, as_size(config.qk_rope_head_dim), config.yarn_active())) {
+  mla_ = {as_size(config.n_heads),          as_size(config.kv_lora_rank),
+          as_size(config.qk_rope_head_dim), as_size(config.qk_nope_head_dim),
+          as_size(config.v_head_dim),       static_cast<float>(config.softmax_scale())};
+  indexer_ = {as_size(config.indexer.n_heads), as_size(config.indexer.head_dim),
+              pool->index_layout()};
+  rule_ = {as_size(options.top_k), as_size(options.keep_first), as_size(options.keep_recent)};
+}
+
+void MlaDsaBlock::plan(ScratchPlan* plan) {
+  const size_t rows = as_size(options_.max_batch_tokens);
+  const size_t max_context = as_size(pool_->n_pages()) * kPageTokens;
+  const size_t budget = Selection(options_, max_context).budget();
+  plan_buffer(plan, &q_latent_, rows, as_size(config_.q_lora_rank), bf16_);
+  plan_buffer(plan, &q_, rows, mla_.n_heads * mla_.d_q(), bf16_);
+  plan->add(&kv_, rows * mla_.d_row());
+  plan_buffer(plan, &attention_, rows, mla_.n_heads * mla_.d_v, bf16_);
+  plan->add(&index_q_, rows * indexer_.n_heads * indexer_.dim);
+  plan->add(&index_key_, rows * indexer_.dim);
+  plan->add(&index_gate_, rows * indexer_.n_heads);
+  plan->add(&cos_, rows * mla_.d_rope / 2);
+  plan->add(&sin_, rows * mla_.d_rope / 2);
+  plan->add(&row_slot_, rows);
+  if (options_.attention == AttentionMode::kDsa) {
+    indexer_scratch_.plan(context_, indexer_, rows, max_context, budget, plan);
+  }
+  mla_scratch_.plan(context_, mla_, pool_->latent_layout(), bf16_, rows, max_context, budget, plan);
+}
+
+bool MlaDsaBlock::scores_in_int8_first(int64_t first_position) const {
+  return pruning_pays(indexer_scratch_, rule_, as_size(first_position + 1));
+}
+
+void MlaDsaBlock::begin(std::span<const PlacedStep> steps) {
+  steps_ = steps;
+  n_rows_ = 0;
+  const size_t half = mla_.d_rope / 2;
+  for (const PlacedStep& step : steps) {
+    for (size_t i = 0; i < step.tokens.size(); ++i, ++n_rows_) {
+      const int64_t position = step.first_position + static_cast<int64_t>(i);
+      row_slot_[n_rows_] = cache_row(step.pages, position);
+      rope_angles(frequencies_, as_size(position), cos_ + n_rows_ * half, sin_ + n_rows_ * half);
+    }
+  }
+}
+
+void MlaDsaBlock::run(size_t index,
+                      const LayerWeights& weights,
+                      const Activation& x,
+                      Selection* selection,
+                      const BlockOutput& y) {
+  const bool indexed = options_.attention == AttentionMode::kDsa &&
+                       config_.indexer.layers[index] == IndexerKind::kFull;
+  const Layer layer = {index, weights, indexed, indexed && selection->needs_indexer()};
+  context_.enter(Part::kProjections);
+  project_down(layer, x);
+  finish_latents(layer);
+  project_up(layer);
+  rotate_queries(layer.selects);
+  if (layer.selects) selection->set_made_by(index);
+  size_t first_row = 0;
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    context_.enter(Part::kIndexer);
+    if (indexed && selection->needs_indexer(s)) select(layer, s, first_row, selection);
+    context_.enter(Part::kAttention);
+    attend(layer, steps_[s], first_row, selection->attended(s));
+    first_row += steps_[s].tokens.size();
+  }
+  project_output(layer, y);
+}
+
+void MlaDsaBlock::project_down(const Layer& layer, const Activation& x) {
+  const LayerWeights& w = layer.weights;
+  std::vector<MatmulJob> jobs;
+  jobs.push_back(matmul_nt(context_, x, n_rows_, w.q_a, q_latent_.f32, q_latent_.ld));
+  jobs.push_back(matmul_nt(context_, x, n_rows_, w.kv_a, kv_, mla_.d_row()));
+  if (layer.indexed) {
+    jobs.push_back(matmul_nt(context_, x, n_rows_, w.indexer.wk, index_key_, indexer_.dim));
+  }
+  if (layer.selects) {
+    // The gates decide the order of near ties: always f32.
+    jobs.push_back(matmul_nt(context_, {x.f32, nullptr, x.ld}, n_rows_, w.indexer.weights_proj,
+                             index_gate_, indexer_.n_heads));
+  }
+  run_matmuls(context_, jobs);
+}
+
+void MlaDsaBlock::finish_latents(const Layer& layer) {
+  const auto eps = static_cast<float>(config_.rms_norm_eps);
+  const kernels::VectorKernels& vector = context_.vector();
+  const LatentLayout& layout = pool_->latent_layout();
+  uint8_t* base = pool_->latent(static_cast<int64_t>(layer.index));
+  const size_t half = mla_.d_rope / 2;
+  for_each_row(context_, n_rows_, [&](size_t i) {
+    vector.rms_norm(q_latent_.row(i), layer.weights.q_a_norm.data(), q_latent_.ld, eps,
+                    q_latent_.row(i));
+    q_latent_.round_row(vector, i, 0, q_latent_.ld);
+    float* latent = kv_ + i * mla_.d_row();
+    float* rope = latent + mla_.d_latent;
+    vector.rms_norm(latent, layer.weights.kv_a_norm.data(), mla_.d_latent, eps, latent);
+    rotate(context_, config_.rope_layout, rope, cos_ + i * half, sin_ + i * half, mla_.d_rope);
+    uint8_t* row = base + static_cast<size_t>(row_slot_[i]) * layout.row_bytes();
+    store_latent_row(vector, layout, latent, rope, row);
+    load_latent(vector, layout, row, latent);
+    if (layer.indexed) finish_index_key(layer, i);
+  });
+}
+
+// LayerNorm, RoPE on the first d_rope elements, Hadamard; then into the cache.
+void MlaDsaBlock::finish_index_key(const Layer& layer, size_t i) {
+  const kernels::VectorKernels& vector = context_.vector();
+  const IndexerConfig& config = config_.indexer;
+  const size_t half = mla_.d_rope / 2;
+  float* key = index_key_ + i * indexer_.dim;
+  const IndexerWeights& weights = layer.weights.indexer;
+  vector.layer_norm(key, weights.k_norm_weight.data(), weights.k_norm_bias.data(), indexer_.dim,
+                    static_cast<float>(config.norm_eps), key);
+  rotate(context_, config.rope_layout, key, cos_ + i * half, sin_ + i * half, mla_.d_rope);
+  if (config.hadamard) vector.hadamard(key, indexer_.dim);
+  const size_t slot = static_cast<size_t>(row_slot_[i]);
+  const IndexKeyLayout& layout = pool_->index_layout();
+  uint8_t* page =
+      pool_->index(static_cast<int64_t>(layer.index)) + slot / kPageTokens * layout.page_bytes();
+  store_index_key(vector, layout, key, slot % kPageTokens, page);
+}
+
+void MlaDsaBlock::project_up(const Layer& layer) {
+  const Activation latent = activation(q_latent_);
+  std::vector<MatmulJob> jobs;
+  jobs.push_back(matmul_nt(context_, latent, n_rows_, layer.weights.q_b, q_.f32, q_.ld));
+  if (layer.selects) {
+    jobs.push_back(matmul_nt(context_, latent, n_rows_, layer.weights.indexer.wq_b, index_q_,
+                             indexer_.n_heads * indexer_.dim));
+  }
+  run_matmuls(context_, jobs);
+}
+
+void MlaDsaBlock::rotate_queries(bool selects) {
+  const size_t half = mla_.d_rope / 2;
+  const size_t dim = indexer_.dim;
+  const float gate_factor = 1.0F / std::sqrt(static_cast<float>(indexer_.n_heads * dim));
+  for_each_row(context_, n_rows_, [&](size_t i) {
+    const float* cos = cos_ + i * half;
+    const float* sin = sin_ + i * half;
+    for (size_t h = 0; h < mla_.n_heads; ++h) {
+      float* rope = q_.row(i) + h * mla_.d_q() + mla_.d_nope;
+      rotate(context_, config_.rope_layout, rope, cos, sin, mla_.d_rope);
+    }
+    q_.round_row(context_.vector(), i, 0, q_.ld);
+    if (!selects) return;
+    for (size_t h = 0; h < indexer_.n_heads; ++h) {
+      float* q = index_q_ + (i * indexer_.n_heads + h) * dim;
+      rotate(context_, config_.indexer.rope_layout, q, cos, sin, mla_.d_rope);
+      if (config_.indexer.hadamard) context_.vector().hadamard(q, dim);
+      index_gate_[i * indexer_.n_heads + h] *= gate_factor;
+    }
+  });
+}
+
+void MlaDsaBlock::select(const Layer& layer, size_t s, size_t first_row, Selection* selection) {
+  const PlacedStep& step = steps_[s];
+  const IndexerQueries queries = {index_q_ + first_row * indexer_.n_heads * indexer_.dim,
+                                  index_gate_ + first_row * indexer_.n_heads, step.tokens.size(),
+                                  as_size(step.first_position)};
+  const IndexCacheView cache = {indexer_.layout, pool_->index(static_cast<int64_t>(layer.index)),
+                                step.pages};
+  index_and_select(context_, indexer_, queries, cache, rule_, &indexer_scratch_,
+                   selection->lists(s), selection->scores(s));
+}
+
+void MlaDsaBlock::attend(const Layer& layer,
+                         const PlacedStep& step,
+                         size_t first_row,
+                         const SelectionLists& lists) {
+  const size_t n_queries = step.tokens.size();
+  const MlaQueries queries = {activation(q_).from_row(first_row), n_queries,
+                              as_size(step.first_position),
+                              n_queries > 1 ? kv_ + first_row * mla_.d_row() : nullptr};
+  const LatentCacheView cache = {pool_->latent_layout(),
+                                 pool_->latent(static_cast<int64_t>(layer.index)), step.pages};
+  mla_attention(context_, mla_, queries, layer.weights.kv_b, cache, lists, &mla_scratch_,
+                attention_.row(first_row));
+}
+
+void MlaDsaBlock::project_output(const Layer& layer, const BlockOutput& y) {
+  context_.enter(Part::kOutput);
+  for_each_row(context_, n_rows_,
+               [&](size_t i) { attention_.round_row(context_.vector(), i, 0, attention_.ld); });
+  MatmulJob output =
+      matmul_nt(context_, activation(attention_), n_rows_, layer.weights.o, y.data, y.ld);
+  output.args.accumulate = y.accumulate;
+  run_matmuls(context_, {&output, 1});
+  context_.enter(Part::kOther);
+}
+
+}  // namespace dsa
