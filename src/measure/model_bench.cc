@@ -2,6 +2,7 @@
 #include <random>
 
 #include "dsa/bench.h"
+#include "dsa/thread_pool.h"
 
 #include "common/status_macros.h"
 #include "layers/forward_pass.h"
