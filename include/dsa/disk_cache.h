@@ -1,5 +1,5 @@
-// Looking after the directory of a disk cache (SchedulerOptions::disk), whether it is in use or
-// not.
+// The disk cache of a scheduler (SchedulerOptions::disk): its options, its counts, and looking
+// after its directory, whether it is in use or not.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,24 @@
 #include "dsa/status.h"
 
 namespace dsa {
+
+struct DiskCacheOptions {
+  std::string dir{};                               // empty: no cache on disk
+  int64_t max_bytes = int64_t{10} << 30;           // of all its files; the oldest go first
+  int64_t max_pending_bytes = int64_t{256} << 20;  // copies of pages that wait to be written
+};
+
+struct DiskCacheStats {
+  int64_t n_pages = 0;  // of this checkpoint and these options
+  int64_t bytes = 0;    // of all files, those of others too
+  int64_t hits = 0;     // pages read
+  int64_t misses = 0;   // pages looked for, not there
+  int64_t writes = 0;
+  int64_t evictions = 0;
+  int64_t errors = 0;   // reads or writes that failed, pages that were not as written
+  int64_t dropped = 0;  // not written: too many waited, or the disk had just failed
+  int64_t pending_bytes = 0;
+};
 
 // The pages of one checkpoint run with the same options.
 struct DiskCacheEntry {

@@ -23,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "dsa/disk_cache.h"
 #include "dsa/engine.h"
 #include "dsa/sampler.h"
 #include "dsa/status.h"
@@ -128,12 +129,6 @@ struct GenerateRequest {
   std::function<void(const GenerateResult&)> on_done{};  // may be empty
 };
 
-struct DiskCacheOptions {
-  std::string dir{};                               // empty: no cache on disk
-  int64_t max_bytes = int64_t{10} << 30;           // of all its files; the oldest go first
-  int64_t max_pending_bytes = int64_t{256} << 20;  // copies of pages that wait to be written
-};
-
 struct SchedulerOptions {
   int64_t max_waiting = 1024;  // requests in the queue; more are refused
   // How long streams that generate are to wait for what is read of prompts: a step gets as many
@@ -154,18 +149,6 @@ struct StepHistogram {
   int64_t counts[kBuckets] = {};
   double sum_seconds = 0;
   double longest_seconds = 0;
-};
-
-struct DiskCacheStats {
-  int64_t n_pages = 0;  // of this checkpoint and these options
-  int64_t bytes = 0;    // of all files, those of others too
-  int64_t hits = 0;     // pages read
-  int64_t misses = 0;   // pages looked for, not there
-  int64_t writes = 0;
-  int64_t evictions = 0;
-  int64_t errors = 0;   // reads or writes that failed, pages that were not as written
-  int64_t dropped = 0;  // not written: too many waited, or the disk had just failed
-  int64_t pending_bytes = 0;
 };
 
 // A moment's counts; gauges unless they are totals since create().

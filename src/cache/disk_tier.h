@@ -1,4 +1,4 @@
-// Pages on disk: what the pool forgets, and what a process before this one had read.
+// Pages on disk: what the pool evicts, and what a process before this one had read.
 //
 //   dir/lock                     held by the process that uses the directory
 //   dir/<identity>/about.txt     whose pages these are
@@ -27,7 +27,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "dsa/scheduler.h"
+#include "dsa/disk_cache.h"
 #include "dsa/status.h"
 
 #include "cache/page_key.h"

@@ -17,6 +17,14 @@
 
 namespace dsa {
 
+class SequencePages;
+
+// A sequence and how many tokens are to be added to it.
+struct Growth {
+  SequencePages* sequence = nullptr;
+  int64_t n = 0;
+};
+
 class SequencePages {
  public:
   // Pages that reserve(n) would take from the pool.
@@ -45,11 +53,23 @@ class SequencePages {
   std::span<const int32_t> pages() const { return pages_; }
 
  private:
-  bool must_copy_last(const PagePool& pool) const;
+  friend int64_t pages_needed(const PagePool& pool, std::span<const Growth> batch);
+
+  int64_t new_pages(int64_t n) const;  // without a copy
+  // The page that the next token falls into, begun and held by others too; -1: there is none.
+  int32_t page_to_copy(const PagePool& pool) const;
 
   std::vector<int32_t> pages_;
   int64_t length_ = 0;
 };
+
+// Of different sequences, which may share their last pages: the last holder of a page needs no
+// copy.
+int64_t pages_needed(const PagePool& pool, std::span<const Growth> batch);
+
+// reserve() for each sequence, or for none.
+//   Errors  kResourceExhausted.
+Status reserve(PagePool* pool, std::span<const Growth> batch);
 
 // Physical row of token t.
 inline int32_t cache_row(std::span<const int32_t> pages, int64_t token) {

@@ -125,25 +125,14 @@ bool Engine::Impl::is_running(SequenceId id) const {
 }
 
 Status Engine::Impl::reserve(std::span<const Step> batch) {
-  std::vector<int64_t> n_tokens(sequences.size(), 0);
-  int64_t needed = 0;
+  std::vector<Growth> growths(sequences.size());
   for (const Step& step : batch) {
-    const auto n = static_cast<int64_t>(step.tokens.size());
-    int64_t& before = n_tokens[static_cast<size_t>(step.sequence)];
-    const SequencePages& sequence = *find(step.sequence);
-    needed += sequence.pages_needed(*pool, before + n) - sequence.pages_needed(*pool, before);
-    before += n;
+    Growth& growth = growths[static_cast<size_t>(step.sequence)];
+    growth.sequence = find(step.sequence);
+    growth.n += static_cast<int64_t>(step.tokens.size());
   }
-  if (needed > pool->n_free()) {
-    return error(StatusCode::kResourceExhausted,
-                 "page pool: {} pages of {} tokens free of {}, the batch wants {} more",
-                 pool->n_free(), kPageTokens, pool->n_pages(), needed);
-  }
-  for (size_t id = 0; id < n_tokens.size(); ++id) {
-    if (n_tokens[id] == 0) continue;
-    DSA_RETURN_IF_ERROR(sequences[id]->reserve(&*pool, n_tokens[id]));
-  }
-  return {};
+  std::erase_if(growths, [](const Growth& growth) { return growth.n == 0; });
+  return dsa::reserve(&*pool, growths);
 }
 
 Status Engine::Impl::run(std::span<const Step> batch, const ForwardHooks& hooks) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
 #include <vector>
 
 namespace dsa {
@@ -84,6 +85,44 @@ TEST(SequencePages, ForkOfFullPagesNeedsNoCopy) {
   ASSERT_TRUE(second.reserve(&pool, 1).ok());
   EXPECT_EQ(second.pages()[0], first.pages()[0]);
   EXPECT_EQ(pool.n_free(), 1);
+}
+
+// 70 tokens, and two forks of them: three holders of the begun page.
+struct Forks {
+  explicit Forks(PagePool* pool) {
+    EXPECT_TRUE(first.reserve(pool, 70).ok());
+    first.commit(70);
+    second = first.fork(pool);
+    third = first.fork(pool);
+  }
+  SequencePages first, second, third;
+};
+
+TEST(SequencePages, ForksThatGrowTogetherNeedACopyForAllButOne) {
+  PagePool pool = small_pool(4);
+  Forks forks(&pool);
+  const Growth all[] = {{&forks.first, 1}, {&forks.second, 1}, {&forks.third, 1}};
+  const Growth two[] = {{&forks.second, 1}, {&forks.third, 1}};
+  EXPECT_EQ(pages_needed(pool, all), 2);
+  EXPECT_EQ(pages_needed(pool, two), 2);  // the first one keeps the page
+  ASSERT_TRUE(reserve(&pool, all).ok());
+  EXPECT_EQ(pool.n_free(), 0);
+  const std::set<int32_t> last = {forks.first.pages()[1], forks.second.pages()[1],
+                                  forks.third.pages()[1]};
+  EXPECT_EQ(last.size(), 3U);
+}
+
+TEST(SequencePages, AreReservedForAllOrForNone) {
+  PagePool pool = small_pool(3);
+  Forks forks(&pool);
+  const Growth all[] = {{&forks.first, 1}, {&forks.second, 1}, {&forks.third, 1}};
+  const Status status = reserve(&pool, all);
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_NE(status.message().find("1 pages of 64 tokens free of 3, the batch wants 2"),
+            std::string::npos)
+      << status.message();
+  EXPECT_EQ(pool.n_free(), 1);
+  EXPECT_EQ(forks.second.pages()[1], forks.first.pages()[1]);
 }
 
 }  // namespace

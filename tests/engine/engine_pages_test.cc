@@ -1,6 +1,7 @@
 // Pages that are held, copied out and put back; several steps of a sequence in one batch.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "dsa/engine.h"
@@ -127,6 +128,24 @@ TEST_P(EnginePages, GivesTheSameBitsFromPagesThatLeftThePoolAndCameBack) {
   EXPECT_EQ(last_logits(target.get(), {&again, 1}), wanted);
   ASSERT_TRUE(target->release_sequence(second).ok());
   EXPECT_EQ(target->memory().n_free_pages, 10);
+}
+
+TEST_P(EnginePages, LetsTwoForksGrowWhereOnePageIsFree) {
+  const auto engine = make(small(GetParam()));
+  const SequenceId first = *engine->create_sequence();
+  ASSERT_TRUE(engine->prefill(first, tokens(0, 70), {}).ok());
+  const SequenceId second = *engine->fork_sequence(first);
+  const std::vector<uint8_t> bytes(static_cast<size_t>(engine->page_bytes()));
+  while (engine->memory().n_free_pages > 1)
+    ASSERT_TRUE(engine->import_page(bytes).ok());
+  const Step batch[] = {{first, tokens(70, 1), LogitsWanted::kLast},
+                        {second, tokens(70, 1), LogitsWanted::kLast}};
+  const std::vector<float> both = last_logits(engine.get(), batch);
+  ASSERT_EQ(both.size() % 2, 0U);
+  const auto half = both.begin() + static_cast<ptrdiff_t>(both.size() / 2);
+  EXPECT_TRUE(std::equal(both.begin(), half, half, both.end()));
+  EXPECT_EQ(engine->memory().n_free_pages, 0);
+  EXPECT_NE(*engine->hold_page(first, 1), *engine->hold_page(second, 1));
 }
 
 TEST(EnginePageErrors, NamePagesAndSizesThatCannotBe) {
