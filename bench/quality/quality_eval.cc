@@ -27,7 +27,7 @@
 
 #include "common/status_macros.h"
 #include "data/control_ids.h"
-#include "io/checkpoint.h"
+#include "io/open_source.h"
 #include "train/train_model.h"
 
 namespace {
@@ -124,9 +124,9 @@ json description(const dsa::TrainModel& model, const dsa::Tokenizer& tokenizer) 
 }
 
 dsa::Status serve(const std::string& folder, int64_t max_tokens, int threads) {
-  DSA_ASSIGN_OR_RETURN(const dsa::Checkpoint checkpoint, dsa::Checkpoint::open(folder));
+  DSA_ASSIGN_OR_RETURN(const dsa::OpenedSource source, dsa::open_model_source(folder));
   DSA_ASSIGN_OR_RETURN(const dsa::ModelConfig config,
-                       dsa::parse_model_config(checkpoint.config_text(), checkpoint.config_path()));
+                       dsa::parse_model_config(source.config_text, source.config_path));
   DSA_ASSIGN_OR_RETURN(const dsa::Tokenizer tokenizer,
                        dsa::Tokenizer::open(folder + "/tokenizer.json"));
   dsa::ThreadPool pool(threads);
@@ -134,7 +134,7 @@ dsa::Status serve(const std::string& folder, int64_t max_tokens, int threads) {
   const dsa::TrainModelOptions options = {.stage = dsa::TrainStage::kWarmup,
                                           .max_tokens = std::min(max_tokens, config.max_position)};
   DSA_ASSIGN_OR_RETURN(const auto model,
-                       dsa::TrainModel::create(config, options, checkpoint, &pool));
+                       dsa::TrainModel::create(config, options, *source.tensors, &pool));
   std::cout << description(*model, tokenizer).dump() << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
     const json request = json::parse(line);

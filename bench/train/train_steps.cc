@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "io/checkpoint.h"
+#include "io/open_source.h"
 #include "train/train_model.h"
 
 namespace {
@@ -87,15 +87,16 @@ int run(const std::string& dir,
         float rate,
         const std::string& out,
         const std::vector<dsa::Document>& documents) {
-  const auto source = dsa::Checkpoint::open(dir);
+  const auto source = dsa::open_model_source(dir);
   if (!source.ok()) return fail(source.status().message());
-  const auto config = dsa::parse_model_config(source->config_text(), source->config_path());
+  const auto config = dsa::parse_model_config(source->config_text, source->config_path);
   if (!config.ok()) return fail(config.status().message());
   const int64_t n = documents.back().end;
   const std::vector<int32_t> tokens = read_tokens(dir + "/tokens.i32", static_cast<size_t>(n));
   if (tokens.empty()) return fail(dir + "/tokens.i32: too short");
   dsa::ThreadPool pool(0);
-  auto model = dsa::TrainModel::create(*config, {.stage = stage, .max_tokens = n}, *source, &pool);
+  auto model =
+      dsa::TrainModel::create(*config, {.stage = stage, .max_tokens = n}, *source->tensors, &pool);
   if (!model.ok()) return fail(model.status().message());
   dsa::TrainBatch batch;
   batch.tokens = tokens;

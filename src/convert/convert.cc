@@ -16,9 +16,11 @@
 #include "convert/encode.h"
 #include "convert/shard_writer.h"
 #include "formats/cache_layout.h"
+#include "formats/dequantize.h"
 #include "io/atomic_file.h"
 #include "io/atomic_folder.h"
-#include "io/checkpoint.h"
+#include "io/element_type.h"
+#include "io/open_source.h"
 #include "model/config_fields.h"
 
 namespace dsa {
@@ -41,19 +43,6 @@ namespace {
 
 constexpr std::string_view kScaleSuffix = "_scale_inv";
 
-ElementType element_type(DType type) {
-  switch (type) {
-    case DType::kF16:
-      return ElementType::kF16;
-    case DType::kBF16:
-      return ElementType::kBF16;
-    case DType::kE4M3:
-      return ElementType::kE4M3;
-    default:
-      return ElementType::kF32;
-  }
-}
-
 struct Sum {
   ConvertError error;
   double squares = 0;  // of the values before
@@ -62,7 +51,7 @@ struct Sum {
 
 class Converter {
  public:
-  Converter(const Checkpoint& in, const ConvertOptions& options) : in_(in), options_(options) {}
+  Converter(const TensorSource& in, const ConvertOptions& options) : in_(in), options_(options) {}
 
   Status plan();
   Status write(const AtomicFolder& out, const std::function<bool(int64_t, int64_t)>& progress);
@@ -76,7 +65,7 @@ class Converter {
                  const std::vector<float>& before,
                  const std::vector<float>& after);
 
-  const Checkpoint& in_;
+  const TensorSource& in_;
   const ConvertOptions& options_;
   std::vector<const StoredTensor*> sources_;
   std::vector<std::vector<PlannedTensor>> shards_;
@@ -88,10 +77,8 @@ class Converter {
 Status Converter::plan_tensor(const StoredTensor& tensor, const std::string& file) {
   report_.bytes_before += static_cast<int64_t>(tensor.data.size());
   if (tensor.name.ends_with(kScaleSuffix)) return {};  // goes with its matrix
-  const bool readable =
-      tensor.dtype && (*tensor.dtype == DType::kF32 || *tensor.dtype == DType::kF16 ||
-                       *tensor.dtype == DType::kBF16 ||
-                       (*tensor.dtype == DType::kE4M3 && tensor.shape.size() == 2));
+  const bool readable = tensor.dtype && is_weight_format(*tensor.dtype) &&
+                        (!weight_format(*tensor.dtype).scale_grid || tensor.shape.size() == 2);
   if (!readable) {
     return unsupported(
         "{}: tensor \"{:.200}\": {:.60} {}, want F32, F16, BF16 or an F8_E4M3 matrix", file,
@@ -99,7 +86,7 @@ Status Converter::plan_tensor(const StoredTensor& tensor, const std::string& fil
   }
   PlannedTensor planned;
   const DType type = stored_type(options_.type, tensor.name, tensor.shape.size(), *tensor.dtype);
-  planned.spec = {tensor.name, element_type(type), tensor.shape};
+  planned.spec = {tensor.name, *element_type(type), tensor.shape};
   planned.source = sources_.size();
   if (type == DType::kE4M3) {
     planned.scale_rows = ceil_div<int64_t>(tensor.shape[0], kWeightBlock);
@@ -114,9 +101,9 @@ Status Converter::plan() {
   if (options_.shard_bytes < 1) {
     return invalid_argument("shard_bytes: {}, want at least 1", options_.shard_bytes);
   }
-  for (const SafetensorsFile& file : in_.shards()) {
-    for (const StoredTensor& tensor : file.tensors())
-      DSA_RETURN_IF_ERROR(plan_tensor(tensor, file.name()));
+  for (const SourceFile& file : in_.files()) {
+    for (const StoredTensor& tensor : file.tensors)
+      DSA_RETURN_IF_ERROR(plan_tensor(tensor, file.path));
   }
   std::sort(planned_.begin(), planned_.end(), [](const PlannedTensor& a, const PlannedTensor& b) {
     return a.spec.name < b.spec.name;
@@ -126,15 +113,15 @@ Status Converter::plan() {
 }
 
 Result<std::vector<float>> Converter::values_of(const StoredTensor& tensor) {
-  std::vector<float> values = decode_values(*tensor.dtype, tensor.data);
-  if (*tensor.dtype != DType::kE4M3) return values;
+  std::vector<float> values = dequantize(*tensor.dtype, tensor.data);
+  if (!weight_format(*tensor.dtype).scale_grid) return values;
   const auto rows = ceil_div<int64_t>(tensor.shape[0], kWeightBlock);
   const auto cols = ceil_div<int64_t>(tensor.shape[1], kWeightBlock);
   DSA_ASSIGN_OR_RETURN(
       const StoredTensor* const scale,
       in_.require(tensor.name + std::string(kScaleSuffix), {rows, cols}, {DType::kF32}));
   apply_block_scales(values, static_cast<size_t>(tensor.shape[0]),
-                     static_cast<size_t>(tensor.shape[1]), decode_values(DType::kF32, scale->data));
+                     static_cast<size_t>(tensor.shape[1]), dequantize(DType::kF32, scale->data));
   return values;
 }
 
@@ -163,7 +150,7 @@ Status Converter::write_tensor(const PlannedTensor& planned, SafetensorsWriter* 
   const StoredTensor& tensor = *sources_[planned.source];
   DSA_ASSIGN_OR_RETURN(const std::vector<float> before, values_of(tensor));
   std::vector<float> after = before;
-  if (planned.spec.type == element_type(*tensor.dtype) && *tensor.dtype != DType::kE4M3) {
+  if (dtype_of(planned.spec.type) == *tensor.dtype && !weight_format(*tensor.dtype).scale_grid) {
     add_error(tensor.name, before, after);
     return writer->append_bytes(tensor.name, tensor.data);
   }
@@ -216,10 +203,10 @@ ConvertReport Converter::report() const {
 }
 
 // The configuration with what it says of the weights' type changed.
-Result<std::string> changed_config(const Checkpoint& in, WeightType type) {
+Result<std::string> changed_config(const OpenedSource& in, WeightType type) {
   DSA_ASSIGN_OR_RETURN(const nlohmann::json checked,
-                       parse_json_object(in.config_text(), in.config_path()));
-  auto config = nlohmann::ordered_json::parse(in.config_text(), nullptr, false);
+                       parse_json_object(in.config_text, in.config_path));
+  auto config = nlohmann::ordered_json::parse(in.config_text, nullptr, false);
   config["torch_dtype"] = type == WeightType::kF32 ? "float32" : "bfloat16";
   if (config.contains("dtype")) config["dtype"] = config["torch_dtype"];
   config.erase("quantization_config");
@@ -257,9 +244,9 @@ Result<ConvertReport> convert_checkpoint(const std::string& in,
                                          const std::string& out,
                                          const ConvertOptions& options,
                                          const std::function<bool(int64_t, int64_t)>& progress) {
-  DSA_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(in));
-  DSA_ASSIGN_OR_RETURN(const std::string config, changed_config(checkpoint, options.type));
-  Converter converter(checkpoint, options);
+  DSA_ASSIGN_OR_RETURN(const OpenedSource source, open_model_source(in));
+  DSA_ASSIGN_OR_RETURN(const std::string config, changed_config(source, options.type));
+  Converter converter(*source.tensors, options);
   DSA_RETURN_IF_ERROR(converter.plan());
   DSA_ASSIGN_OR_RETURN(AtomicFolder folder, AtomicFolder::create(out));
   DSA_RETURN_IF_ERROR(converter.write(folder, progress));

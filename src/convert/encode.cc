@@ -7,19 +7,12 @@
 
 #include "common/math.h"
 #include "formats/cache_layout.h"
+#include "formats/dtype.h"
 #include "formats/float_bits.h"
+#include "model/tensor_table.h"
 
 namespace dsa {
 namespace {
-
-template <class T, class Decode>
-void decode_as(std::span<const std::byte> bytes, std::vector<float>* values, const Decode& decode) {
-  for (size_t i = 0; i < values->size(); ++i) {
-    T element;
-    std::memcpy(&element, bytes.data() + i * sizeof element, sizeof element);
-    (*values)[i] = decode(element);
-  }
-}
 
 // Calls fn(block of columns, first value, number of values) for each run of a block's row.
 template <class Fn>
@@ -58,30 +51,7 @@ Encoded encode_fp8(size_t rows, size_t cols, std::span<float> values) {
   return out;
 }
 
-bool ends_with_any(std::string_view name, std::initializer_list<std::string_view> ends) {
-  return std::any_of(ends.begin(), ends.end(),
-                     [&](std::string_view end) { return name.ends_with(end); });
-}
-
 }  // namespace
-
-std::vector<float> decode_values(DType type, std::span<const std::byte> bytes) {
-  std::vector<float> values(bytes.size() / dtype_bytes(type));
-  switch (type) {
-    case DType::kF16:
-      decode_as<uint16_t>(bytes, &values, f16_to_f32);
-      break;
-    case DType::kBF16:
-      decode_as<uint16_t>(bytes, &values, bf16_to_f32);
-      break;
-    case DType::kE4M3:
-      decode_as<uint8_t>(bytes, &values, e4m3_to_f32);
-      break;
-    default:
-      decode_as<float>(bytes, &values, [](float value) { return value; });
-  }
-  return values;
-}
 
 void apply_block_scales(std::span<float> values,
                         size_t rows,
@@ -112,10 +82,9 @@ Encoded encode_values(DType type, size_t rows, size_t cols, std::span<float> val
 DType stored_type(WeightType want, std::string_view name, size_t n_dims, DType now) {
   if (n_dims != 2 || !name.ends_with(".weight")) return now;
   if (want == WeightType::kF32) return DType::kF32;
-  const bool linear = name.find("_proj") != std::string_view::npos ||
-                      ends_with_any(name, {".wq_b.weight", ".wk.weight"});
-  const bool whole = ends_with_any(name, {"weights_proj.weight", "eh_proj.weight"});
-  return want == WeightType::kFp8 && linear && !whole ? DType::kE4M3 : DType::kBF16;
+  const TensorRow* const row = find_tensor_row(name);
+  const bool linear = row != nullptr && row->kind == TensorKind::kLinear;
+  return want == WeightType::kFp8 && linear ? DType::kE4M3 : DType::kBF16;
 }
 
 std::string tensor_kind(std::string_view name) {

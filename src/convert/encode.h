@@ -12,9 +12,6 @@
 
 namespace dsa {
 
-// Values as f32 of elements of type F32, F16, BF16 or e4m3 without scales.
-std::vector<float> decode_values(DType type, std::span<const std::byte> bytes);
-
 // Multiplies values [rows, cols] by the scale of their 128 x 128 block.
 void apply_block_scales(std::span<float> values,
                         size_t rows,
@@ -27,6 +24,7 @@ struct Encoded {
   std::vector<std::byte> bytes;
   std::vector<float> scales;
 };
+// type: F32, BF16 or F8_E4M3.
 Encoded encode_values(DType type, size_t rows, size_t cols, std::span<float> values);
 
 // The type in which a tensor of that name and shape is stored.

@@ -14,50 +14,25 @@
 #include "convert/encode.h"
 #include "convert/shard_writer.h"
 #include "formats/cache_layout.h"
+#include "formats/dequantize.h"
 #include "io/atomic_file.h"
 #include "io/atomic_folder.h"
+#include "io/element_type.h"
 #include "model/random_source.h"
-#include "model/weights.h"
+#include "model/tensor_table.h"
 
 namespace dsa {
 namespace {
 
-struct Wanted {
-  std::string name;
-  std::vector<int64_t> shape;
-};
-
-// Has no tensors: writes down which ones a configuration asks for.
-class WishList : public TensorSource {
- public:
-  std::string source_name() const override { return "list of tensors"; }
-  using TensorSource::require;
-  Result<const StoredTensor*> require(std::string_view name,
-                                      std::span<const int64_t> shape,
-                                      std::initializer_list<DType>) const override {
-    wanted_.push_back({std::string(name), {shape.begin(), shape.end()}});
-    return error(StatusCode::kNotFound, "listed");
-  }
-  const std::vector<Wanted>& wanted() const { return wanted_; }
-
- private:
-  mutable std::vector<Wanted> wanted_;
-};
-
-ElementType element_type(DType type) {
-  if (type == DType::kE4M3) return ElementType::kE4M3;
-  return type == DType::kBF16 ? ElementType::kBF16 : ElementType::kF32;
-}
-
-PlannedTensor planned(const Wanted& wanted, WeightType type) {
-  PlannedTensor tensor;
-  const DType stored = stored_type(type, wanted.name, wanted.shape.size(), DType::kF32);
-  tensor.spec = {wanted.name, element_type(stored), wanted.shape};
+PlannedTensor planned(const ModelTensor& tensor, WeightType type) {
+  PlannedTensor planned;
+  const DType stored = stored_type(type, tensor.name, tensor.shape.size(), DType::kF32);
+  planned.spec = {tensor.name, *element_type(stored), tensor.shape};
   if (stored == DType::kE4M3) {
-    tensor.scale_rows = ceil_div<int64_t>(wanted.shape[0], kWeightBlock);
-    tensor.scale_cols = ceil_div<int64_t>(wanted.shape[1], kWeightBlock);
+    planned.scale_rows = ceil_div<int64_t>(tensor.shape[0], kWeightBlock);
+    planned.scale_cols = ceil_div<int64_t>(tensor.shape[1], kWeightBlock);
   }
-  return tensor;
+  return planned;
 }
 
 // Drawn as f32 and rounded, so that a type changes a weight by its rounding alone.
@@ -66,13 +41,10 @@ Status write_tensor(const PlannedTensor& tensor, uint64_t seed, SafetensorsWrite
   const TensorSpec& spec = tensor.spec;
   DSA_ASSIGN_OR_RETURN(const StoredTensor* const drawn,
                        random.require(spec.name, spec.shape, {DType::kF32}));
-  std::vector<float> values = decode_values(DType::kF32, drawn->data);
+  std::vector<float> values = dequantize(DType::kF32, drawn->data);
   const bool matrix = spec.shape.size() == 2;
-  const DType stored = spec.type == ElementType::kE4M3   ? DType::kE4M3
-                       : spec.type == ElementType::kBF16 ? DType::kBF16
-                                                         : DType::kF32;
   const Encoded encoded =
-      encode_values(stored, matrix ? static_cast<size_t>(spec.shape[0]) : 1,
+      encode_values(dtype_of(spec.type), matrix ? static_cast<size_t>(spec.shape[0]) : 1,
                     matrix ? static_cast<size_t>(spec.shape[1]) : values.size(), values);
   if (tensor.scale_rows > 0) {
     DSA_RETURN_IF_ERROR(writer->append(spec.name + "_scale_inv", std::span(encoded.scales)));
@@ -84,16 +56,13 @@ Status write_weights(const ModelConfig& config,
                      const AtomicFolder& out,
                      const RandomCheckpointOptions& options,
                      const std::function<bool(int64_t, int64_t)>& progress) {
-  ModelConfig plain = config;
-  plain.fp8_weights = false;  // scales are planned with their matrices
-  const WishList list;
-  load_weights(plain, list, SIZE_MAX);
   std::vector<PlannedTensor> tensors;
   int64_t total = 0;
-  for (const Wanted& wanted : list.wanted()) {
-    tensors.push_back(planned(wanted, options.type));
+  for_each_tensor(config, [&](const ModelTensor& tensor) {
+    tensors.push_back(planned(tensor, options.type));
     total += tensors.back().n_bytes();
-  }
+    return true;
+  });
   const auto shards = plan_shards(std::move(tensors), options.shard_bytes);
   int64_t done = 0;
   for (size_t i = 0; i < shards.size(); ++i) {

@@ -6,12 +6,13 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "io/element_type.h"
+
 namespace dsa {
 namespace {
 
 int64_t element_bytes(ElementType type) {
-  if (type == ElementType::kE4M3) return 1;
-  return type == ElementType::kBF16 || type == ElementType::kF16 ? 2 : 4;
+  return static_cast<int64_t>(dtype_bytes(dtype_of(type)));
 }
 
 }  // namespace

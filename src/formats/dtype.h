@@ -1,49 +1,49 @@
-// Element types a tensor or a cache may be stored in.
+// Element types a tensor may be stored in: those of weights, and integers.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
+
+#include "formats/weight_format.h"
 
 namespace dsa {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kE4M3, kI32, kI64, kU8 };
+inline constexpr DType kAllDTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kE4M3,
+                                       DType::kI32, DType::kI64, DType::kU8};
 
+// Of an element; dtype: one whose elements stand alone.
 constexpr size_t dtype_bytes(DType dtype) {
-  switch (dtype) {
-    case DType::kI64:
-      return 8;
-    case DType::kF32:
-    case DType::kI32:
-      return 4;
-    case DType::kF16:
-    case DType::kBF16:
-      return 2;
-    case DType::kE4M3:
-    case DType::kU8:
-      return 1;
-  }
-  return 0;
+  if (is_weight_format(dtype)) return weight_format(dtype).block_bytes;
+  return dtype == DType::kI64 ? 8 : dtype == DType::kI32 ? 4 : 1;
 }
 
 // Name as safetensors spells it.
 constexpr const char* dtype_name(DType dtype) {
-  switch (dtype) {
-    case DType::kF32:
-      return "F32";
-    case DType::kF16:
-      return "F16";
-    case DType::kBF16:
-      return "BF16";
-    case DType::kE4M3:
-      return "F8_E4M3";
-    case DType::kI32:
-      return "I32";
-    case DType::kI64:
-      return "I64";
-    case DType::kU8:
-      return "U8";
-  }
-  return "?";
+  if (is_weight_format(dtype)) return weight_format(dtype).name;
+  return dtype == DType::kI64 ? "I64" : dtype == DType::kI32 ? "I32" : "U8";
 }
+
+// What the address of a tensor's first element is a multiple of, so that it can be read through a
+// pointer; blocks of several values are read from any address.
+constexpr size_t dtype_alignment(DType dtype) {
+  if (is_weight_format(dtype) && weight_format(dtype).block_values > 1) return 1;
+  return dtype_bytes(dtype);
+}
+
+// A few of them, e.g. those a tensor may have.
+class DTypeSet {
+ public:
+  constexpr DTypeSet(std::initializer_list<DType> types) {
+    for (const DType type : types)
+      add(type);
+  }
+  constexpr void add(DType type) { bits_ |= bit(type); }
+  constexpr bool contains(DType type) const { return (bits_ & bit(type)) != 0; }
+
+ private:
+  static constexpr uint32_t bit(DType type) { return 1U << static_cast<uint32_t>(type); }
+  uint32_t bits_ = 0;
+};
 
 }  // namespace dsa

@@ -105,10 +105,11 @@ Status check_shard(const SafetensorsFile& file,
   return {};
 }
 
-std::string dtype_names(std::initializer_list<DType> dtypes) {
+std::string dtype_names(DTypeSet dtypes) {
   std::vector<const char*> names;
-  for (const DType dtype : dtypes)
-    names.push_back(dtype_name(dtype));
+  for (const DType dtype : kAllDTypes) {
+    if (dtypes.contains(dtype)) names.push_back(dtype_name(dtype));
+  }
   return fmt::format("{}", fmt::join(names, " or "));
 }
 
@@ -120,6 +121,15 @@ Result<Checkpoint> Checkpoint::open(const std::string& dir) {
   checkpoint.config_path_ = dir + "/config.json";
   DSA_ASSIGN_OR_RETURN(checkpoint.config_text_, read_text(checkpoint.config_path_));
   DSA_RETURN_IF_ERROR(checkpoint.open_shards());
+  checkpoint.index_tensors();
+  return checkpoint;
+}
+
+Result<Checkpoint> Checkpoint::open_file(const std::string& path) {
+  Checkpoint checkpoint;
+  checkpoint.dir_ = path;
+  DSA_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::open(path));
+  checkpoint.shards_.push_back(std::move(file));
   checkpoint.index_tensors();
   return checkpoint;
 }
@@ -154,6 +164,13 @@ std::string Checkpoint::identity() const {
   return to_hex(hash.finish());
 }
 
+std::vector<SourceFile> Checkpoint::files() const {
+  std::vector<SourceFile> files;
+  for (const SafetensorsFile& shard : shards_)
+    files.push_back({shard.name(), shard.tensors()});
+  return files;
+}
+
 void Checkpoint::index_tensors() {
   for (const SafetensorsFile& shard : shards_) {
     for (const StoredTensor& tensor : shard.tensors())
@@ -173,7 +190,7 @@ const Checkpoint::Entry* Checkpoint::find_entry(std::string_view name) const {
 
 Result<const StoredTensor*> Checkpoint::require(std::string_view name,
                                                 std::span<const int64_t> shape,
-                                                std::initializer_list<DType> dtypes) const {
+                                                DTypeSet dtypes) const {
   const Entry* const entry = find_entry(name);
   if (entry == nullptr) {
     return error(StatusCode::kNotFound, "{}: no tensor \"{:.200}\", want {} {}", dir_, name,
@@ -185,13 +202,13 @@ Result<const StoredTensor*> Checkpoint::require(std::string_view name,
     return corruption("{}: tensor \"{:.200}\": shape {}, want {}", file, name,
                       shape_text(tensor.shape), shape_text(shape));
   }
-  if (!tensor.dtype || std::find(dtypes.begin(), dtypes.end(), *tensor.dtype) == dtypes.end()) {
+  if (!tensor.dtype || !dtypes.contains(*tensor.dtype)) {
     return unsupported("{}: tensor \"{:.200}\": {:.60}, want {}", file, name, tensor.dtype_text,
                        dtype_names(dtypes));
   }
-  if (std::bit_cast<uintptr_t>(tensor.data.data()) % dtype_bytes(*tensor.dtype) != 0) {
+  if (std::bit_cast<uintptr_t>(tensor.data.data()) % dtype_alignment(*tensor.dtype) != 0) {
     return unsupported("{}: tensor \"{:.200}\": {} at an address that is no multiple of {} bytes",
-                       file, name, tensor.dtype_text, dtype_bytes(*tensor.dtype));
+                       file, name, tensor.dtype_text, dtype_alignment(*tensor.dtype));
   }
   return &tensor;
 }

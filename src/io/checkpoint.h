@@ -26,6 +26,9 @@ class Checkpoint : public TensorSource {
   //         kIoError.
   static Result<Checkpoint> open(const std::string& dir);
 
+  // One .safetensors file alone: there is no configuration.
+  static Result<Checkpoint> open_file(const std::string& path);
+
   const std::string& config_text() const { return config_text_; }
   const std::string& config_path() const { return config_path_; }
 
@@ -37,10 +40,11 @@ class Checkpoint : public TensorSource {
 
   std::string source_name() const override { return dir_; }
   std::string identity() const override;
+  std::vector<SourceFile> files() const override;
   using TensorSource::require;
   Result<const StoredTensor*> require(std::string_view name,
                                       std::span<const int64_t> shape,
-                                      std::initializer_list<DType> dtypes) const override;
+                                      DTypeSet dtypes) const override;
 
  private:
   struct Entry {

@@ -26,8 +26,7 @@ constexpr uint64_t kMaxDimension = uint64_t{1} << 62;
 constexpr size_t kMaxRank = 64;
 
 std::optional<DType> dtype_named(std::string_view name) {
-  using enum DType;
-  for (const DType dtype : {kF32, kF16, kBF16, kE4M3, kI32, kI64, kU8}) {
+  for (const DType dtype : kAllDTypes) {
     if (name == dtype_name(dtype)) return dtype;
   }
   return std::nullopt;

@@ -18,6 +18,7 @@
 
 #include "common/math.h"
 #include "common/status_macros.h"
+#include "io/element_type.h"
 #include "io/safetensors.h"
 
 namespace dsa {
@@ -27,22 +28,6 @@ static_assert(std::endian::native == std::endian::little, "values are written as
 
 constexpr uint64_t kHeaderAlignment = 8;           // so that readers can map the data
 constexpr uint64_t kMaxFileBytes = INT64_MAX / 2;  // far from where an off_t overflows
-
-DType dtype_of(ElementType type) {
-  switch (type) {
-    case ElementType::kF32:
-      return DType::kF32;
-    case ElementType::kI32:
-      return DType::kI32;
-    case ElementType::kBF16:
-      return DType::kBF16;
-    case ElementType::kF16:
-      return DType::kF16;
-    case ElementType::kE4M3:
-      return DType::kE4M3;
-  }
-  return DType::kF32;
-}
 
 const char* type_name(ElementType type) {
   return dtype_name(dtype_of(type));

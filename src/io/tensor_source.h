@@ -6,12 +6,18 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "dsa/status.h"
 
 #include "io/safetensors.h"
 
 namespace dsa {
+
+struct SourceFile {
+  std::string path;
+  std::span<const StoredTensor> tensors;  // valid as long as the source
+};
 
 class TensorSource {
  public:
@@ -23,16 +29,19 @@ class TensorSource {
   // What tells it from other sources: 64 hexadecimal digits where it is a checkpoint.
   virtual std::string identity() const { return source_name(); }
 
+  // Every file with all its tensors, for whoever lists or copies them; none where they are made.
+  virtual std::vector<SourceFile> files() const { return {}; }
+
   // The tensor, which has the wanted shape, one of the wanted types, and starts at a multiple of
   // its element size, so that it can be read through a pointer. Valid as long as the source.
   //   Errors  kNotFound, kCorruption (shape), kUnsupported (type, alignment). The message names
   //           source and tensor, what it is and what was wanted.
   virtual Result<const StoredTensor*> require(std::string_view name,
                                               std::span<const int64_t> shape,
-                                              std::initializer_list<DType> dtypes) const = 0;
+                                              DTypeSet dtypes) const = 0;
   Result<const StoredTensor*> require(std::string_view name,
                                       std::initializer_list<int64_t> shape,
-                                      std::initializer_list<DType> dtypes) const {
+                                      DTypeSet dtypes) const {
     return require(name, std::span<const int64_t>(shape.begin(), shape.size()), dtypes);
   }
 

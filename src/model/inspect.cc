@@ -1,12 +1,11 @@
 #include "dsa/inspect.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <functional>
 #include <numeric>
 
 #include "common/status_macros.h"
-#include "io/checkpoint.h"
+#include "io/open_source.h"
 #include "model/weights.h"
 
 namespace dsa {
@@ -21,19 +20,19 @@ int64_t n_elements(const StoredTensor& tensor) {
                          std::multiplies<int64_t>());
 }
 
-Status add_tensors(const SafetensorsFile& file, Inspection* inspection) {
-  for (const StoredTensor& tensor : file.tensors()) {
+Status add_tensors(const SourceFile& file, Inspection* inspection) {
+  for (const StoredTensor& tensor : file.tensors) {
     TensorInfo info;
     info.name = tensor.name;
     info.dtype = tensor.dtype_text;
     info.shape = tensor.shape;
     info.bytes = static_cast<int64_t>(tensor.data.size());
-    info.file = file.name();
+    info.file = file.path;
     inspection->total_bytes += info.bytes;
     const int64_t elements = tensor.name.ends_with("_scale_inv") ? 0 : n_elements(tensor);
     if (__builtin_add_overflow(inspection->n_parameters, elements, &inspection->n_parameters)) {
       return corruption("{}: tensor \"{:.200}\": with it the elements of all tensors overflow",
-                        file.name(), tensor.name);
+                        file.path, tensor.name);
     }
     inspection->tensors.push_back(std::move(info));
   }
@@ -45,14 +44,14 @@ void sort_tensors(Inspection* inspection) {
             [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
 }
 
-void check_weights(const Checkpoint& checkpoint, Inspection* inspection) {
-  const LoadedWeights loaded = load_weights(inspection->config, checkpoint, kMaxProblems);
+void check_weights(const TensorSource& source, Inspection* inspection) {
+  const LoadedWeights loaded = load_weights(inspection->config, source, kMaxProblems);
   for (const Status& problem : loaded.problems) {
     inspection->problems.push_back(problem.message());
   }
   if (loaded.problems.size() == kMaxProblems) {
     inspection->notes.push_back(fmt::format("{}: stopped after {} problems, there may be more",
-                                            checkpoint.source_name(), kMaxProblems));
+                                            source.source_name(), kMaxProblems));
     return;
   }
   for (const TensorInfo& tensor : inspection->tensors) {
@@ -64,29 +63,20 @@ void check_weights(const Checkpoint& checkpoint, Inspection* inspection) {
 
 Result<Inspection> inspect_checkpoint(const std::string& path) {
   Inspection inspection;
-  std::error_code ignored;
-  if (!std::filesystem::is_directory(path, ignored)) {
-    DSA_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::open(path));
+  DSA_ASSIGN_OR_RETURN(OpenedSource source, open_source(path));
+  for (const SourceFile& file : source.tensors->files())
     DSA_RETURN_IF_ERROR(add_tensors(file, &inspection));
-    sort_tensors(&inspection);
-    return inspection;
-  }
-  DSA_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(path));
-  for (const SafetensorsFile& shard : checkpoint.shards())
-    DSA_RETURN_IF_ERROR(add_tensors(shard, &inspection));
   sort_tensors(&inspection);
-  if (checkpoint.has_unread_index()) {
-    inspection.notes.push_back(path + ": model.safetensors is read, the index beside it is not");
-  }
-  const Result<ModelConfig> config =
-      parse_model_config(checkpoint.config_text(), checkpoint.config_path());
+  inspection.notes = std::move(source.notes);
+  if (!source.has_config) return inspection;
+  const Result<ModelConfig> config = parse_model_config(source.config_text, source.config_path);
   if (!config.ok()) {
     inspection.problems.push_back(config.status().message());
     return inspection;
   }
   inspection.has_config = true;
   inspection.config = *config;
-  check_weights(checkpoint, &inspection);
+  check_weights(*source.tensors, &inspection);
   return inspection;
 }
 

@@ -1,7 +1,7 @@
 #include "model/model.h"
 
 #include "common/status_macros.h"
-#include "io/checkpoint.h"
+#include "io/open_source.h"
 
 namespace dsa {
 
@@ -9,10 +9,10 @@ Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Model::~Model() = default;
 
 Result<std::shared_ptr<const Model>> Model::open(const std::string& dir) {
-  DSA_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(dir));
+  DSA_ASSIGN_OR_RETURN(OpenedSource source, open_model_source(dir));
   DSA_ASSIGN_OR_RETURN(ModelConfig config,
-                       parse_model_config(checkpoint.config_text(), checkpoint.config_path()));
-  return make_model(std::move(config), std::make_unique<Checkpoint>(std::move(checkpoint)));
+                       parse_model_config(source.config_text, source.config_path));
+  return make_model(std::move(config), std::move(source.tensors));
 }
 
 Result<std::shared_ptr<const Model>> make_model(ModelConfig config,

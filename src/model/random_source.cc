@@ -60,13 +60,13 @@ void fill_constant(float value, size_t n, uint8_t* out) {
 
 Result<const StoredTensor*> RandomSource::require(std::string_view name,
                                                   std::span<const int64_t> shape,
-                                                  std::initializer_list<DType> dtypes) const {
+                                                  DTypeSet dtypes) const {
   const auto known = made_.find(name);
   if (known != made_.end()) return &known->second.tensor;
   const bool is_scale = name.ends_with("_scale_inv");
   DType dtype = DType::kF32;
   if (shape.size() == 2 && !is_scale) {
-    const bool allowed = std::find(dtypes.begin(), dtypes.end(), matrices_) != dtypes.end();
+    const bool allowed = dtypes.contains(matrices_);
     dtype = allowed ? matrices_ : DType::kBF16;
   }
   size_t n = 1;

@@ -22,7 +22,7 @@ class RandomSource : public TensorSource {
   using TensorSource::require;
   Result<const StoredTensor*> require(std::string_view name,
                                       std::span<const int64_t> shape,
-                                      std::initializer_list<DType> dtypes) const override;
+                                      DTypeSet dtypes) const override;
 
  private:
   struct Made {

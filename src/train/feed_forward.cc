@@ -266,7 +266,8 @@ void feed_forward_inner(const Run& run,
                         int64_t* counts) {
   const size_t n = run.n_tokens();
   const Rows x = post_normed(run, layer);
-  rms_norm_rows(run, {layer.middle, run.dims.hidden}, parameters.post_norm, run.dims.hidden, x);
+  rms_norm_rows(run, {layer.middle, run.dims.hidden}, parameters.post_attention_norm,
+                run.dims.hidden, x);
   if (parameters.mlp.gate != nullptr) {
     const size_t width = inner_width(parameters.mlp);
     run_products(run.context, {forward_product(x, n, parameters.mlp.gate, {layer.gate, width}),
@@ -309,7 +310,7 @@ void feed_forward_backward(const Run& run,
     experts_backward(run, parameters, layer);
     router_backward(run, parameters, layer);
   }
-  rms_norm_rows_backward(run, {layer.middle, run.dims.hidden}, parameters.post_norm,
+  rms_norm_rows_backward(run, {layer.middle, run.dims.hidden}, parameters.post_attention_norm,
                          run.dims.hidden, d_normed, {run.shared.d_hidden, run.dims.hidden});
 }
 

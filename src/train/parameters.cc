@@ -8,8 +8,10 @@
 #include "common/math.h"
 #include "common/random.h"
 #include "common/status_macros.h"
+#include "formats/dequantize.h"
 #include "formats/float_bits.h"
 #include "io/safetensors.h"
+#include "model/tensor_slots.h"
 #include "runtime/scratch.h"
 
 namespace dsa {
@@ -51,23 +53,6 @@ void fill_normal(float* out, size_t n, double deviation, uint64_t seed) {
   }
 }
 
-void copy_as_f32(const StoredTensor& tensor, size_t n, float* out) {
-  const std::byte* data = tensor.data.data();
-  if (*tensor.dtype == DType::kF32) {
-    std::memcpy(out, data, n * sizeof(float));
-    return;
-  }
-  for (size_t i = 0; i < n; ++i) {
-    uint16_t half = 0;
-    std::memcpy(&half, data + i * sizeof half, sizeof half);
-    out[i] = *tensor.dtype == DType::kF16 ? f16_to_f32(half) : bf16_to_f32(half);
-  }
-}
-
-bool writes_to_residual(const Parameter& parameter) {
-  return parameter.name.ends_with("o_proj.weight") || parameter.name.ends_with("down_proj.weight");
-}
-
 // At least as many as the layers of that configuration have: three of every expert, and those of
 // the attention, the router, the shared experts and the norms.
 size_t most_of_layers(const ModelConfig& config) {
@@ -79,103 +64,36 @@ size_t most_of_layers(const ModelConfig& config) {
 
 }  // namespace
 
-const Parameter* ParameterSet::add(Parameter parameter) {
+const Parameter* ParameterSet::add(const ModelTensor& tensor) {
+  Parameter parameter;
+  parameter.name = tensor.name;
+  parameter.shape = tensor.shape;
   parameter.size = 1;
   for (const int64_t extent : parameter.shape)
     parameter.size = saturating_mul(parameter.size, static_cast<size_t>(extent));
-  parameter.of_indexer = parameter.name.find(".indexer.") != std::string::npos;
+  if (!is_matrix(tensor.row->kind)) {
+    parameter.role = tensor.row->role == TensorRole::kRouterBias ? ParameterRole::kRouterBias
+                                                                 : ParameterRole::kVector;
+  }
+  parameter.of_indexer = of_indexer(tensor.row->role);
+  parameter.layer = tensor.layer;
   all_.push_back(std::move(parameter));
+  rows_.push_back(tensor.row);
   return &all_.back();
 }
 
-const Parameter* ParameterSet::matrix(const std::string& name,
-                                      int64_t layer,
-                                      int64_t rows,
-                                      int64_t cols) {
-  Parameter parameter;
-  parameter.name = name;
-  parameter.shape = {rows, cols};
-  parameter.layer = layer;
-  return add(std::move(parameter));
-}
-
-const Parameter* ParameterSet::vector(const std::string& name, int64_t layer, int64_t n) {
-  Parameter parameter;
-  parameter.name = name;
-  parameter.shape = {n};
-  parameter.role = name.ends_with("e_score_correction_bias") ? ParameterRole::kRouterBias
-                                                             : ParameterRole::kVector;
-  parameter.layer = layer;
-  return add(std::move(parameter));
-}
-
 void ParameterSet::declare(const ModelConfig& config) {
-  embedding = matrix("model.embed_tokens.weight", -1, config.vocab_size, config.hidden_size);
   layers.resize(static_cast<size_t>(config.n_layers));
-  for (int64_t layer = 0; layer < config.n_layers; ++layer)
-    declare_layer(config, layer);
-  final_norm = vector("model.norm.weight", -1, config.hidden_size);
-  lm_head = config.tie_word_embeddings
-                ? embedding
-                : matrix("lm_head.weight", -1, config.vocab_size, config.hidden_size);
-}
-
-MlpParameters ParameterSet::declare_mlp(const std::string& prefix,
-                                        int64_t layer,
-                                        int64_t hidden,
-                                        int64_t inner) {
-  MlpParameters mlp;
-  mlp.gate = matrix(prefix + "gate_proj.weight", layer, inner, hidden);
-  mlp.up = matrix(prefix + "up_proj.weight", layer, inner, hidden);
-  mlp.down = matrix(prefix + "down_proj.weight", layer, hidden, inner);
-  return mlp;
-}
-
-void ParameterSet::declare_layer(const ModelConfig& config, int64_t layer) {
-  const ModelConfig& c = config;
-  const int64_t hidden = c.hidden_size;
-  const std::string prefix = fmt::format("model.layers.{}.", layer);
-  const std::string attention = prefix + "self_attn.";
-  LayerParameters& p = layers[static_cast<size_t>(layer)];
-  p.input_norm = vector(prefix + "input_layernorm.weight", layer, hidden);
-  p.q_a = matrix(attention + "q_a_proj.weight", layer, c.q_lora_rank, hidden);
-  p.q_a_norm = vector(attention + "q_a_layernorm.weight", layer, c.q_lora_rank);
-  p.q_b = matrix(attention + "q_b_proj.weight", layer,
-                 c.n_heads * (c.qk_nope_head_dim + c.qk_rope_head_dim), c.q_lora_rank);
-  p.kv_a = matrix(attention + "kv_a_proj_with_mqa.weight", layer,
-                  c.kv_lora_rank + c.qk_rope_head_dim, hidden);
-  p.kv_a_norm = vector(attention + "kv_a_layernorm.weight", layer, c.kv_lora_rank);
-  p.kv_b = matrix(attention + "kv_b_proj.weight", layer,
-                  c.n_heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank);
-  p.o = matrix(attention + "o_proj.weight", layer, hidden, c.n_heads * c.v_head_dim);
-  if (c.indexer.layers[static_cast<size_t>(layer)] == IndexerKind::kFull) {
-    const std::string indexer = attention + "indexer.";
-    const int64_t dim = c.indexer.head_dim;
-    p.indexer.wq_b = matrix(indexer + "wq_b.weight", layer, c.indexer.n_heads * dim, c.q_lora_rank);
-    p.indexer.wk = matrix(indexer + "wk.weight", layer, dim, hidden);
-    p.indexer.k_norm = vector(indexer + "k_norm.weight", layer, dim);
-    p.indexer.k_norm_bias = vector(indexer + "k_norm.bias", layer, dim);
-    p.indexer.weights_proj =
-        matrix(indexer + "weights_proj.weight", layer, c.indexer.n_heads, hidden);
-  }
-  p.post_norm = vector(prefix + "post_attention_layernorm.weight", layer, hidden);
-  const std::string mlp = prefix + "mlp.";
-  if (!c.is_moe_layer(layer)) {
-    p.mlp = declare_mlp(mlp, layer, hidden, c.intermediate_size);
-    return;
-  }
-  const MoeConfig& moe = c.moe;
-  p.router = matrix(mlp + "gate.weight", layer, moe.n_experts, hidden);
-  if (moe.choice_bias)
-    p.router_bias = vector(mlp + "gate.e_score_correction_bias", layer, moe.n_experts);
-  for (int64_t e = 0; e < moe.n_experts; ++e) {
-    p.experts.push_back(
-        declare_mlp(fmt::format("{}experts.{}.", mlp, e), layer, hidden, moe.intermediate_size));
-  }
-  if (moe.n_shared_experts > 0) {
-    p.mlp = declare_mlp(mlp + "shared_experts.", layer, hidden,
-                        moe.n_shared_experts * moe.intermediate_size);
-  }
+  for_each_tensor(config, [this](const ModelTensor& tensor) {
+    const auto put = [&](const Parameter*& slot) { slot = add(tensor); };
+    if (tensor.layer < 0) {
+      at_model_slot(*this, tensor.row->role, put);
+    } else {
+      at_layer_slot(layers[static_cast<size_t>(tensor.layer)], tensor, put);
+    }
+    return true;
+  });
+  if (config.tie_word_embeddings) lm_head = embedding;
 }
 
 Status ParameterSet::find_sources(const TrainModelOptions& options, const TensorSource* source) {
@@ -219,7 +137,7 @@ Status ParameterSet::allocate(const TrainModelOptions& options) {
         is_trained(parameter, options.stage) || stored_[i] == nullptr ||
         (parameter.role == ParameterRole::kRouterBias && options.stage != TrainStage::kWarmup);
     if (copies[i] != nullptr && stored_[i] != nullptr) {
-      copy_as_f32(*stored_[i], parameter.size, copies[i]);
+      dequantize(*stored_[i]->dtype, stored_[i]->data.data(), parameter.size, copies[i]);
     }
     if (changes) parameter.value = copies[i];
     if (twins[i] != nullptr) {
@@ -241,12 +159,13 @@ void ParameterSet::fill(const ModelConfig& config, const TrainModelOptions& opti
     if (stored_[i] != nullptr) continue;
     const Parameter& parameter = all_[i];
     if (parameter.role == ParameterRole::kMatrix) {
-      const double deviation = options.init_std * (writes_to_residual(parameter) ? residual : 1.0);
+      const double deviation =
+          options.init_std * (writes_to_residual(rows_[i]->role) ? residual : 1.0);
       fill_normal(parameter.value, parameter.size, deviation,
                   options.seed ^ name_hash(parameter.name));
     } else {
       std::fill_n(parameter.value, parameter.size,
-                  parameter.name.ends_with("norm.weight") ? 1.0F : 0.0F);
+                  rows_[i]->kind == TensorKind::kNorm ? 1.0F : 0.0F);
     }
   }
 }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "model/tensor_table.h"
 #include "runtime/aligned_buffer.h"
 #include "train/train_model.h"
 
@@ -22,14 +23,14 @@ struct MlpParameters {
 struct IndexerParameters {
   const Parameter* wq_b = nullptr;  // [n_heads * dim, q_lora_rank]
   const Parameter* wk = nullptr;    // [dim, hidden]
-  const Parameter* k_norm = nullptr;
+  const Parameter* k_norm_weight = nullptr;
   const Parameter* k_norm_bias = nullptr;
   const Parameter* weights_proj = nullptr;  // [n_heads, hidden]
 };
 
 struct LayerParameters {
   const Parameter* input_norm = nullptr;
-  const Parameter* post_norm = nullptr;
+  const Parameter* post_attention_norm = nullptr;
   const Parameter* q_a = nullptr;  // [q_lora_rank, hidden]
   const Parameter* q_a_norm = nullptr;
   const Parameter* q_b = nullptr;   // [n_heads * d_q, q_lora_rank]
@@ -67,19 +68,13 @@ class ParameterSet {
  private:
   ParameterSet() = default;
   void declare(const ModelConfig& config);
-  void declare_layer(const ModelConfig& config, int64_t layer);
-  MlpParameters declare_mlp(const std::string& prefix,
-                            int64_t layer,
-                            int64_t hidden,
-                            int64_t inner);
-  const Parameter* matrix(const std::string& name, int64_t layer, int64_t rows, int64_t cols);
-  const Parameter* vector(const std::string& name, int64_t layer, int64_t n);
-  const Parameter* add(Parameter parameter);
+  const Parameter* add(const ModelTensor& tensor);
   Status find_sources(const TrainModelOptions& options, const TensorSource* source);
   Status allocate(const TrainModelOptions& options);
   void fill(const ModelConfig& config, const TrainModelOptions& options);
 
   std::vector<Parameter> all_;
+  std::vector<const TensorRow*> rows_;       // of each parameter
   std::vector<const StoredTensor*> stored_;  // of each parameter; null: made from the seed
   AlignedBuffer values_;
   AlignedBuffer gradients_;

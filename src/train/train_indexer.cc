@@ -190,9 +190,9 @@ void project_index(const Run& run, const IndexerParameters& parameters, const La
   for_rows(run.context, n, [&](size_t t) {
     float* key = shared.index_key + t * dims.index_dim;
     run.context.vector().layer_norm(shared.index_low + t * dims.index_dim,
-                                    vector_of(parameters.k_norm), vector_of(parameters.k_norm_bias),
-                                    dims.index_dim, static_cast<float>(run.config.indexer.norm_eps),
-                                    key);
+                                    vector_of(parameters.k_norm_weight),
+                                    vector_of(parameters.k_norm_bias), dims.index_dim,
+                                    static_cast<float>(run.config.indexer.norm_eps), key);
     rotate(run, run.config.indexer.rope_layout, t, false, key);
     if (run.config.indexer.hadamard) run.context.vector().hadamard(key, dims.index_dim);
     turn_heads(run, t, false);
@@ -353,7 +353,7 @@ void index_backward(const Run& run, const IndexerParameters& parameters, const L
       if (run.config.indexer.hadamard) run.context.vector().hadamard(d_key, dim);
       rotate(run, run.config.indexer.rope_layout, t, true, d_key);
       run.context.train().layer_norm_backward(shared.index_low + t * dim,
-                                              vector_of(parameters.k_norm), d_key, dim,
+                                              vector_of(parameters.k_norm_weight), d_key, dim,
                                               static_cast<float>(run.config.indexer.norm_eps),
                                               d_key, sums.of(part, 0), sums.of(part, 1));
       turn_heads(run, t, true);
@@ -361,7 +361,7 @@ void index_backward(const Run& run, const IndexerParameters& parameters, const L
         shared.d_index_gate[t * dims.index_heads + h] *= factor;
     }
   });
-  sums.add_to(0, parameters.k_norm->gradient);
+  sums.add_to(0, parameters.k_norm_weight->gradient);
   sums.add_to(1, parameters.k_norm_bias->gradient);
   const Rows normed = {layer.normed, dims.hidden};
   run_products(run.context, {weight_gradient({shared.d_index_q, query_width(dims)},

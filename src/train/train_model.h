@@ -8,7 +8,7 @@
 //   (*model)->weights_changed();
 //
 // Parameters have the names and shapes of a Hugging Face checkpoint, so that one can be written or
-// read by name (src/model/weights.cc has the list).
+// read by name (src/model/tensor_table.h has the list).
 #pragma once
 
 #include <cstddef>

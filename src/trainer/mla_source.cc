@@ -1,31 +1,14 @@
 #include "trainer/mla_source.h"
 
 #include <cmath>
-#include <cstring>
 
 #include "common/status_macros.h"
-#include "formats/float_bits.h"
+#include "formats/dequantize.h"
 
 namespace dsa {
 namespace {
 
 constexpr std::string_view kQueryUp = ".q_b_proj.weight";
-
-std::vector<float> values_of(const StoredTensor& tensor) {
-  const size_t element = dtype_bytes(*tensor.dtype);
-  std::vector<float> values(tensor.data.size() / element);
-  for (size_t i = 0; i < values.size(); ++i) {
-    const std::byte* const at = tensor.data.data() + i * element;
-    if (*tensor.dtype == DType::kF32) {
-      std::memcpy(&values[i], at, sizeof(float));
-      continue;
-    }
-    uint16_t half = 0;
-    std::memcpy(&half, at, sizeof half);
-    values[i] = *tensor.dtype == DType::kF16 ? f16_to_f32(half) : bf16_to_f32(half);
-  }
-  return values;
-}
 
 }  // namespace
 
@@ -39,7 +22,7 @@ Result<std::unique_ptr<MlaSource>> MlaSource::create(std::unique_ptr<TensorSourc
         const StoredTensor* const norm,
         source->inner_->require(prefix + "input_layernorm.weight", {config->hidden_size},
                                 {DType::kF32, DType::kF16, DType::kBF16}));
-    const std::vector<float> weight = values_of(*norm);
+    const std::vector<float> weight = dequantize(*norm->dtype, norm->data);
     std::vector<float> down(n * n);
     for (size_t i = 0; i < n; ++i) {
       down[i * n + i] = 1 / weight[i];
@@ -73,7 +56,7 @@ void MlaSource::add(const std::string& name,
 
 Result<const StoredTensor*> MlaSource::require(std::string_view name,
                                                std::span<const int64_t> shape,
-                                               std::initializer_list<DType> dtypes) const {
+                                               DTypeSet dtypes) const {
   for (const auto& made : made_) {
     if (made->tensor.name == name) return &made->tensor;
   }

@@ -14,6 +14,7 @@
 #include "formats/float_bits.h"
 #include "io/atomic_file.h"
 #include "io/atomic_folder.h"
+#include "io/element_type.h"
 #include "io/mapped_file.h"
 #include "io/safetensors.h"
 
@@ -41,13 +42,8 @@ bool is_trained(const Parameter& parameter) {
   return parameter.value != nullptr;
 }
 
-ElementType element_type(DType type) {
-  if (type == DType::kBF16) return ElementType::kBF16;
-  return type == DType::kF16 ? ElementType::kF16 : ElementType::kF32;
-}
-
-int width(ElementType type) {
-  return type == ElementType::kF32 ? 4 : 2;
+size_t width(ElementType type) {
+  return dtype_bytes(dtype_of(type));
 }
 
 // Wide elements first, so that all are aligned.
@@ -131,7 +127,7 @@ Result<RunState> RunFolder::load(const std::string& checkpoint,
 Status RunFolder::write_model(const std::string& path, const TrainModel& model) const {
   std::vector<TensorSpec> specs;
   for (const Parameter& parameter : model.parameters()) {
-    ElementType type = element_type(parameter.dtype);
+    ElementType type = *element_type(parameter.dtype);
     if (is_trained(parameter)) {
       type = stored_as_bf16(parameter, config_.checkpoint.weights) ? ElementType::kBF16
                                                                    : ElementType::kF32;

@@ -10,8 +10,8 @@
 #include "common/sha256.h"
 #include "common/status_macros.h"
 #include "data/control_ids.h"
-#include "io/checkpoint.h"
 #include "io/mapped_file.h"
+#include "io/open_source.h"
 #include "trainer/mla_source.h"
 
 namespace dsa {
@@ -77,10 +77,10 @@ ModelConfig new_model(const TrainConfig& config, const Tokenizer& tokenizer) {
 }
 
 // Sizes and bytes of the configuration and the weights, wherever they lie.
-Result<std::string> checksum_of(const Checkpoint& checkpoint) {
-  std::vector<std::string> paths = {checkpoint.config_path()};
-  for (const SafetensorsFile& shard : checkpoint.shards())
-    paths.push_back(shard.name());
+Result<std::string> checksum_of(const OpenedSource& source) {
+  std::vector<std::string> paths = {source.config_path};
+  for (const SourceFile& file : source.tensors->files())
+    paths.push_back(file.path);
   std::sort(paths.begin() + 1, paths.end());
   Sha256 sum;
   for (const std::string& path : paths) {
@@ -93,15 +93,14 @@ Result<std::string> checksum_of(const Checkpoint& checkpoint) {
 }
 
 Status use_checkpoint(const TrainConfig& config, RunStart* run) {
-  DSA_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(config.init));
-  DSA_ASSIGN_OR_RETURN(run->config,
-                       parse_mla_config(checkpoint.config_text(), checkpoint.config_path()));
+  DSA_ASSIGN_OR_RETURN(OpenedSource source, open_model_source(config.init));
+  DSA_ASSIGN_OR_RETURN(run->config, parse_mla_config(source.config_text, source.config_path));
   if (const std::string* const key = given_with(config, "model.")) {
     return invalid_argument("{}: the model comes from init, {}: want no [model] beside it", *key,
                             config.init);
   }
-  DSA_ASSIGN_OR_RETURN(run->init_checksum, checksum_of(checkpoint));
-  run->source = std::make_unique<Checkpoint>(std::move(checkpoint));
+  DSA_ASSIGN_OR_RETURN(run->init_checksum, checksum_of(source));
+  run->source = std::move(source.tensors);
   ModelConfig& model = run->config;
   if (model.fp8_weights) {
     return unsupported("{}: weights in e4m3: convert them first, dsa convert {} OUT --type bf16",

@@ -138,9 +138,7 @@ class SingleFileCheckpoint : public ::testing::Test {
                           21));
   }
 
-  Status status_of(std::string_view name,
-                   std::initializer_list<int64_t> shape,
-                   std::initializer_list<DType> dtypes) {
+  Status status_of(std::string_view name, std::initializer_list<int64_t> shape, DTypeSet dtypes) {
     const auto checkpoint = Checkpoint::open(dir_.path());
     if (!checkpoint.ok()) return checkpoint.status();
     return checkpoint->require(name, shape, dtypes).status();

@@ -30,7 +30,7 @@ class PlainQueries : public TensorSource {
   using TensorSource::require;
   Result<const StoredTensor*> require(std::string_view name,
                                       std::span<const int64_t>,
-                                      std::initializer_list<DType>) const override {
+                                      DTypeSet) const override {
     const auto place = tensors_.find(std::string(name));
     if (place == tensors_.end()) return Status(StatusCode::kNotFound, std::string(name));
     return &place->second;
