@@ -17,6 +17,7 @@ std::vector<KernelCheck> verify_kernels(const std::function<void(const KernelChe
     verify_matmul_kernels(*table->matmul, report);
     verify_indexer_kernels(*table->indexer, report);
     verify_attention_kernels(*table->attention, report);
+    verify_train_kernels(*table->train, report);
   }
   return checks;
 }

@@ -3,18 +3,14 @@
 
 #include <cmath>
 #include <cstring>
-#include <initializer_list>
 
 #include "engine/verify_checks.h"
 #include "formats/cache_layout.h"
 
 namespace dsa {
 
-using Sizes = std::initializer_list<size_t>;
-
 inline constexpr CacheFormat kFormats[] = {CacheFormat::kFp8, CacheFormat::kBF16,
                                            CacheFormat::kF32};
-inline constexpr double kEps = 0x1p-23;
 
 // Fills n elements at `out` with random values of a cache's element type.
 inline void fill(CacheFormat format, size_t n, VerifyRandom* random, uint8_t* out) {

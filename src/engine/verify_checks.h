@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,10 @@
 #include "kernels/kernel_table.h"
 
 namespace dsa {
+
+inline constexpr double kEps = 0x1p-23;  // of f32
+
+using Sizes = std::initializer_list<size_t>;
 
 // Reproducible values on every machine (the standard library's distributions are not).
 class VerifyRandom {
@@ -84,5 +89,6 @@ void verify_vector_kernels(const kernels::VectorKernels& kernels, const ReportCh
 void verify_matmul_kernels(const kernels::MatmulKernels& kernels, const ReportCheck& report);
 void verify_indexer_kernels(const kernels::IndexerKernels& kernels, const ReportCheck& report);
 void verify_attention_kernels(const kernels::AttentionKernels& kernels, const ReportCheck& report);
+void verify_train_kernels(const kernels::TrainKernels& kernels, const ReportCheck& report);
 
 }  // namespace dsa

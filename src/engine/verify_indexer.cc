@@ -125,6 +125,59 @@ void verify_estimates(const kernels::IndexEstimateKernels& kernels, const Report
   report("index_estimates/int8", log);
 }
 
+// Scores of listed positions have the bits of scores in a row.
+void verify_scores_at(const kernels::IndexerKernels& kernels, const ReportCheck& report) {
+  CaseLog log;
+  VerifyRandom random(17);
+  const Keys keys(CacheFormat::kFp8, &random);
+  for (const size_t n_heads : Sizes{8, 20, 64}) {
+    const Query query(CacheFormat::kFp8, n_heads, keys.layout.dim, &random);
+    const AlignedBuffer packed =
+        AlignedBuffer::allocate(
+            kernels.packed_query_bytes(CacheFormat::kFp8, n_heads, keys.layout.dim), "query")
+            .value();
+    kernels.pack_query(CacheFormat::kFp8, query.q.data(), query.weights.data(), n_heads,
+                       keys.layout.dim, packed.data());
+    const void* row = packed.data();
+    std::vector<float> all(kKeys);
+    kernels.scores(keys.args(&row, 1, n_heads, all.data()));
+    std::vector<int32_t> positions;
+    for (size_t j = random.bits() % 5; j < kKeys; j += 1 + random.bits() % 5)
+      positions.push_back(static_cast<int32_t>(j));
+    std::vector<float> some(positions.size());
+    kernels.estimate->scores_at(keys.args(&row, 1, n_heads, some.data()), positions.data(),
+                                positions.size());
+    for (size_t i = 0; i < positions.size(); ++i)
+      log.require(some[i] == all[static_cast<size_t>(positions[i])]);
+  }
+  report("index_scores_at/fp8", log);
+}
+
+void verify_within_reach(const kernels::IndexEstimateKernels& kernels, const ReportCheck& report) {
+  CaseLog log;
+  constexpr float kGain = 0.25F;
+  for (const size_t n : Sizes{1, 15, 16, 17, 100, 1000}) {
+    VerifyRandom random(n + 18);
+    const std::vector<float> estimates = random.values(n);
+    std::vector<float> reach = random.values(n);
+    for (float& value : reach)
+      value = std::fabs(value);
+    for (const float least : {-100.0F, 0.5F, 100.0F}) {
+      std::vector<int32_t> want;
+      for (size_t i = 0; i < n; ++i) {
+        const double most = static_cast<double>(estimates[i]) +
+                            static_cast<double>(kGain) * static_cast<double>(reach[i]);
+        if (!(most < static_cast<double>(least))) want.push_back(static_cast<int32_t>(i));
+      }
+      std::vector<int32_t> found(n + 256);  // with less room it may give up
+      found.resize(kernels.within_reach(estimates.data(), reach.data(), kGain, least, n,
+                                        found.data(), found.size()));
+      log.require(found == want);
+    }
+  }
+  report("within_reach", log);
+}
+
 void verify_top_k(const kernels::IndexerKernels& kernels, const ReportCheck& report) {
   CaseLog log;
   VerifyRandom random(12);
@@ -162,7 +215,11 @@ void verify_top_k(const kernels::IndexerKernels& kernels, const ReportCheck& rep
 void verify_indexer_kernels(const kernels::IndexerKernels& kernels, const ReportCheck& report) {
   for (const CacheFormat format : kFormats)
     verify_scores(kernels, format, report);
-  if (kernels.estimate != nullptr) verify_estimates(*kernels.estimate, report);
+  if (kernels.estimate != nullptr) {
+    verify_estimates(*kernels.estimate, report);
+    verify_within_reach(*kernels.estimate, report);
+    verify_scores_at(kernels, report);
+  }
   verify_top_k(kernels, report);
 }
 

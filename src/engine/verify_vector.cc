@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <initializer_list>
 #include <numeric>
 
 #include "engine/verify_checks.h"
@@ -8,10 +7,7 @@ namespace dsa {
 
 namespace {
 
-using Sizes = std::initializer_list<size_t>;
-
 constexpr size_t kLengths[] = {1, 2, 15, 16, 17, 64, 127, 128, 576};
-constexpr double kEps = 0x1p-23;  // of f32
 
 double sum_of(const std::vector<float>& x, const std::function<double(double)>& f) {
   return std::accumulate(x.begin(), x.end(), 0.0, [&f](double sum, float value) {
@@ -84,6 +80,25 @@ void verify_rope(const kernels::VectorKernels& kernels, const ReportCheck& repor
   }
   report("rope_interleaved", interleaved);
   report("rope_half_split", half_split);
+}
+
+void verify_add_scaled(const kernels::VectorKernels& kernels, const ReportCheck& report) {
+  CaseLog log;
+  constexpr float kFactor = 0.7F;
+  for (const size_t n : kLengths) {
+    VerifyRandom random(n + 5);
+    const std::vector<float> x = random.values(n);
+    const std::vector<float> before = random.values(n);
+    std::vector<float> y = before;
+    kernels.add_scaled(x.data(), kFactor, n, y.data());
+    for (size_t i = 0; i < n; ++i) {
+      const double term = static_cast<double>(kFactor) * static_cast<double>(x[i]);
+      const auto start = static_cast<double>(before[i]);
+      log.compare(static_cast<double>(y[i]), start + term,
+                  2 * kEps * (std::fabs(start) + std::fabs(term)));
+    }
+  }
+  report("add_scaled", log);
 }
 
 void verify_hadamard(const kernels::VectorKernels& kernels, const ReportCheck& report) {
@@ -162,6 +177,23 @@ void verify_conversions(const kernels::VectorKernels& kernels, const ReportCheck
     for (size_t i = 0; i < n; ++i)
       bf16.require(rounded[i] == f32_to_bf16(x[i]));
   }
+  // Every finite half; f32 has room for all of them.
+  std::vector<uint16_t> halves(0x10000);
+  std::iota(halves.begin(), halves.end(), uint16_t{0});
+  values.resize(halves.size());
+  const auto same = [&values](float (*convert)(uint16_t), uint16_t half) {
+    return std::isnan(convert(half)) ? std::isnan(values[half]) : values[half] == convert(half);
+  };
+  CaseLog from_bf16;
+  kernels.bf16_to_f32(halves.data(), halves.size(), values.data());
+  for (const uint16_t half : halves)
+    from_bf16.require(same(bf16_to_f32, half));
+  CaseLog from_f16;
+  kernels.f16_to_f32(halves.data(), halves.size(), values.data());
+  for (const uint16_t half : halves)
+    from_f16.require(same(f16_to_f32, half));
+  report("bf16_to_f32", from_bf16);
+  report("f16_to_f32", from_f16);
   report("f32_to_bf16", bf16);
   report("dequantize_e4m3", dequantize);
 }
@@ -193,6 +225,7 @@ void verify_quantize(const kernels::VectorKernels& kernels, const ReportCheck& r
 void verify_vector_kernels(const kernels::VectorKernels& kernels, const ReportCheck& report) {
   verify_norms(kernels, report);
   verify_rope(kernels, report);
+  verify_add_scaled(kernels, report);
   verify_hadamard(kernels, report);
   verify_exponentials(kernels, report);
   verify_conversions(kernels, report);
