@@ -17,6 +17,8 @@
 #include <string>
 #include <vector>
 
+#include "dsa/thread_pool.h"
+
 #include "ops/indexer.h"
 #include "ops/indexer_prune.h"
 

@@ -16,6 +16,8 @@
 #include <string>
 #include <vector>
 
+#include "dsa/thread_pool.h"
+
 #include "formats/cache_layout.h"
 #include "kernels/kernel_table.h"
 #include "measure/machine.h"

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "dsa/thread_pool.h"
+
 #include "formats/dtype.h"
 #include "kernels/kernel_table.h"
 #include "measure/machine.h"

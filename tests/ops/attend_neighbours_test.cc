@@ -11,6 +11,8 @@
 #include <random>
 #include <vector>
 
+#include "dsa/thread_pool.h"
+
 #include "ops/mla.h"
 #include "runtime/aligned_buffer.h"
 

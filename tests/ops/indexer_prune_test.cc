@@ -10,6 +10,8 @@
 #include <random>
 #include <string>
 
+#include "dsa/thread_pool.h"
+
 #include "formats/float_bits.h"
 
 namespace dsa {

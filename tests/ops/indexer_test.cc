@@ -5,6 +5,8 @@
 #include <numeric>
 #include <random>
 
+#include "dsa/thread_pool.h"
+
 #include "reference/top_k.h"
 
 namespace dsa {

@@ -8,6 +8,8 @@
 #include <numeric>
 #include <random>
 
+#include "dsa/thread_pool.h"
+
 namespace dsa {
 namespace {
 
