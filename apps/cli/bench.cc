@@ -1,4 +1,4 @@
-// dsa bench: what the library reaches on this machine, beside what the machine can do.
+// dsa bench: what the library reaches on this machine, compared with what the machine can do.
 #include "cli/bench.h"
 
 #include <fmt/format.h>
@@ -19,8 +19,8 @@ namespace cli {
 namespace {
 
 constexpr const char* kFooter =
-    "Limits of the machine are measured first, in the same run; every figure is the median of\n"
-    "repeated runs and stands beside its limit.\n"
+    "The machine's limits are measured first, in the same run. Every figure is the median of\n"
+    "repeated runs and is shown with its share of the limit.\n"
     "\n"
     "Examples:\n"
     "  dsa bench kernels --tier avx512\n"
@@ -114,7 +114,7 @@ void add_contexts_option(CLI::App& app, std::vector<int64_t>& contexts) {
   app.add_option_function<std::string>(
          "--context",
          [&contexts](const std::string& text) { contexts = parse_contexts("--context", text); },
-         "Tokens of context (default 4K,32K,128K)")
+         "Context lengths in tokens (default 4K,32K,128K)")
       ->type_name("N[,N...]");
 }
 
@@ -155,7 +155,7 @@ CLI::Option* add_chunk_option(CLI::App& app, int64_t& prefill_tokens) {
 
 void add_repetitions_option(CLI::App& app, int& repetitions) {
   app.add_option("--repetitions", repetitions,
-                 fmt::format("Measured runs of each, at least (default {})", repetitions))
+                 fmt::format("Least number of measured runs per figure (default {})", repetitions))
       ->type_name("N")
       ->check(whole_number(1));
 }
@@ -196,9 +196,10 @@ Action add_bench(CLI::App& app) {
     Action (*add)(CLI::App& app);
   };
   constexpr Kind kKinds[] = {
-      {"attention", "One attention layer against the context, part by part", add_bench_attention},
-      {"kernels", "Every kernel of every tier against its limit", add_bench_kernels},
-      {"model", "A whole model against the context", add_bench_model},
+      {"attention", "One attention layer at several context lengths, part by part",
+       add_bench_attention},
+      {"kernels", "Every kernel of every tier, compared with its limit", add_bench_kernels},
+      {"model", "A whole model at several context lengths", add_bench_model},
   };
   app.require_subcommand(1);
   app.footer(kFooter);

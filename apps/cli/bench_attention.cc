@@ -24,8 +24,9 @@ using dsa::LayerMeasure;
 using dsa::Status;
 
 constexpr const char* kFooter =
-    "Weights and caches are random; hidden states drift as in text, so that neighbouring queries\n"
-    "select mostly the same tokens (the overlap is measured and shown). A step is one token\n"
+    "Weights and caches are random; hidden states drift as they do in text, so that neighbouring\n"
+    "queries select mostly the same tokens (the overlap is measured and shown). A step is one "
+    "token\n"
     "(decode) or --chunk tokens (prefill) at the end of the context. Times are per token.\n"
     "\n"
     "Examples:\n"

@@ -1,4 +1,4 @@
-// dsa bench kernels: every kernel beside the limit that binds it.
+// dsa bench kernels: every kernel compared with the limit that binds it.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -95,7 +95,7 @@ Status run_bench(const Options& options) {
 
 Action add_bench_kernels(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("--only", options->bench.only, "Kernels whose name contains TEXT")
+  app.add_option("--only", options->bench.only, "Measure only kernels whose name contains TEXT")
       ->type_name("TEXT");
   app.add_option("--tier", options->bench.tier,
                  "avx512, avx2 or scalar (default: all that run here)")

@@ -152,9 +152,10 @@ Action add_bench_model(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("-m,--model", options->dir, "Checkpoint directory")->type_name("DIR");
   auto* shape =
-      app.add_option("--shape", options->shape,
-                     "Random weights instead: v32, glm5 or a config.json, with changes such as\n"
-                     "v32,layers=2,experts=8,dense=1,vocab=4096")
+      app.add_option(
+             "--shape", options->shape,
+             "Random weights of this shape: v32, glm5 or a config.json, with changes such as\n"
+             "v32,layers=2,experts=8,dense=1,vocab=4096")
           ->type_name("SHAPE");
   add_contexts_option(app, options->contexts);
   add_attention_option(app, options->attention);

@@ -1,4 +1,4 @@
-// dsa cache: what a server's cache on disk holds, whether it is as it was written, and its end.
+// dsa cache: lists, verifies and purges a server's cache on disk.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -24,8 +24,8 @@ using dsa::StatusCode;
 using nlohmann::ordered_json;
 
 constexpr const char* kFooter =
-    "DIR is the directory that `dsa serve --cache-dir` was given. All of it may be done while a\n"
-    "server uses the directory: it misses what is gone.\n"
+    "DIR is the directory given to `dsa serve --disk-cache`. Every action may run while a server\n"
+    "uses the directory: a page that is gone is a cache miss.\n"
     "\n"
     "Examples:\n"
     "  dsa cache ls DIR\n"
@@ -93,12 +93,12 @@ Status verify(const CacheOptions& options) {
   } else {
     for (const std::string& one : bad)
       print(one + "\n");
-    print(fmt::format("{} pages as written, {}\n", group_digits(verified->n_pages),
+    print(fmt::format("{} pages intact, {}\n", group_digits(verified->n_pages),
                       format_bytes(verified->bytes)));
   }
   if (bad.empty()) return {};
   return Status(StatusCode::kCorruption,
-                fmt::format("{}: {} pages are not as written", options.dir, bad.size()));
+                fmt::format("{}: {} pages are corrupt", options.dir, bad.size()));
 }
 
 Status purge(const CacheOptions& options) {
@@ -130,7 +130,7 @@ Action add_cache(CLI::App& app) {
       ->type_name("");
   app.add_option("DIR", options->dir, "Directory of the cache")->required();
   app.add_option("--identity", options->identity,
-                 "purge: only the pages of this checkpoint and these options, as ls shows it")
+                 "purge: delete only the pages of this identity, as shown by ls")
       ->type_name("ID");
   add_json_option(app, options->json);
   app.footer(kFooter);

@@ -22,8 +22,8 @@ namespace {
 using dsa::Status;
 
 constexpr const char* kFooter =
-    "The table tells what rounding did to each kind of tensor: the largest difference, and the\n"
-    "root of the squared differences over that of the squared values.\n"
+    "The table shows the rounding error of each kind of tensor: the largest difference, and the\n"
+    "L2 norm of the differences divided by the L2 norm of the values.\n"
     "\n"
     "Examples:\n"
     "  dsa convert models/dsa-13m small-fp8 --type fp8\n"
@@ -110,7 +110,7 @@ Status convert(const ConvertCommand& command) {
 Action add_convert(CLI::App& app) {
   auto command = std::make_shared<ConvertCommand>();
   app.add_option("FOLDERS", command->folders,
-                 "Checkpoint to read and new folder to write; with --random OUT alone")
+                 "IN: checkpoint to read, OUT: new folder to write; with --random only OUT")
       ->required()
       ->expected(1, 2);
   app.add_option_function<std::string>(
@@ -130,16 +130,16 @@ Action add_convert(CLI::App& app) {
                      "`dsa bench model --shape`")
           ->type_name("SHAPE");
   app.add_option("--tokenizer", command->tokenizer,
-                 "Folder whose tokenizer the random model gets (default: one token per byte)")
+                 "Folder with the tokenizer for the random model (default: one token per byte)")
       ->type_name("DIR")
       ->needs(random);
-  app.add_option("--seed", command->seed, "Of the random weights")
+  app.add_option("--seed", command->seed, "Seed of the random weights")
       ->capture_default_str()
       ->needs(random);
-  app.add_option("--shard-gb", command->shard_gb, "Largest file, in GB")
+  app.add_option("--shard-gb", command->shard_gb, "Largest size of one file, in GB")
       ->check(CLI::Range(1e-6, 1e6))
       ->capture_default_str();
-  app.add_flag("-q,--quiet", command->quiet, "No report");
+  app.add_flag("-q,--quiet", command->quiet, "Print no report");
   add_json_option(app, command->json);
   app.footer(kFooter);
   return [command] { return convert(*command); };

@@ -15,7 +15,7 @@ namespace cli {
 namespace {
 
 constexpr const char* kFooter =
-    "The environment variable DSA_CPU_TIER chooses another tier than the fastest.\n"
+    "The environment variable DSA_CPU_TIER forces a tier other than the fastest.\n"
     "\n"
     "Examples:\n"
     "  dsa cpu\n"

@@ -90,7 +90,7 @@ Status Generator::prefill(std::span<const int32_t> prompt, bool quiet, Generatio
   forward_hooks.logits = [this](const dsa::LogitsRow& row) {
     logits_.assign(row.logits.begin(), row.logits.end());
   };
-  Progress progress("reading prompt", static_cast<int64_t>(rest.size()), quiet);
+  Progress progress("prefill", static_cast<int64_t>(rest.size()), quiet);
   int64_t n_read = 0;
   const auto status = engine_->prefill(sequence_, rest, forward_hooks, dsa::LogitsWanted::kLast,
                                        [&progress, &n_read](int64_t done, int64_t) {

@@ -34,7 +34,7 @@ using dsa::TensorInfo;
 using nlohmann::ordered_json;
 
 constexpr const char* kFooter =
-    "Exits with 1 when the checkpoint could not be run; the problems are listed.\n"
+    "Exits with 1 when the checkpoint cannot be run, and lists the problems.\n"
     "\n"
     "Examples:\n"
     "  dsa inspect models/dsa-13m\n"
@@ -333,12 +333,12 @@ Action add_inspect(CLI::App& app) {
   auto options = std::make_shared<InspectOptions>();
   app.add_option("PATH", options->path, "Checkpoint directory, or one safetensors file")
       ->required();
-  app.add_flag("--tensors", options->tensors, "List every tensor, not kinds of tensors");
+  app.add_flag("--tensors", options->tensors, "List every tensor instead of one line per kind");
   app.add_option("--ctx", options->ctx,
-                 "Context in tokens to size memory for (default: the model's)")
+                 "Context in tokens to estimate memory for (default: the model's)")
       ->type_name("N")
       ->check(whole_number(1));
-  app.add_option("--batch", options->batch, "Sequences of that context (default 1)")
+  app.add_option("--batch", options->batch, "Number of sequences of that context (default 1)")
       ->type_name("N")
       ->check(whole_number(1));
   add_cache_options(app, options->kv_cache, options->index_cache);

@@ -37,8 +37,8 @@ constexpr const char* kFooter =
     "FILE is a safetensors file with `tokens` (i32 [n]), or JSON: [1, 2, 3] or {\"tokens\": "
     "[...]}.\n"
     "OUT gets `logits` (f32 [n, vocabulary]) and for every layer L `topk.L` (i32 [n, k]): the\n"
-    "positions each query attended to, ascending, padded with -1. It appears when it is complete.\n"
-    "With --kv-cache f32 --index-cache f32 everything is computed in float.\n"
+    "positions each query attended to, ascending, padded with -1. OUT is complete or not there.\n"
+    "With --kv-cache f32 --index-cache f32 everything is computed in f32.\n"
     "\n"
     "Examples:\n"
     "  dsa logits -m models/dsa-13m --tokens tokens.json -o out.safetensors\n"
@@ -150,11 +150,11 @@ Action add_logits(CLI::App& app) {
       ->type_name("OUT")
       ->required();
   app.add_option("--prefill", options->n_prefill,
-                 "Read the first P tokens as a prompt, the others one by one (default: all)")
+                 "Prefill the first P tokens, decode the others one by one (default: all)")
       ->type_name("P")
       ->check(whole_number(1));
   add_model_options(app, options->model);
-  app.add_flag("-q,--quiet", options->quiet, "Nothing but errors");
+  app.add_flag("-q,--quiet", options->quiet, "Print only errors");
   add_json_option(app, options->json);
   app.footer(kFooter);
   return [options] { return run_logits(*options); };

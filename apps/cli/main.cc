@@ -25,18 +25,20 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"run", "Generate text from a prompt, or chat", cli::add_run},
-    {"serve", "Answer requests over HTTP, as OpenAI's API does", cli::add_serve},
+    {"serve", "Serve OpenAI's API over HTTP", cli::add_serve},
     {"logits", "Write the logits and selections of given tokens", cli::add_logits},
     {"perplexity", "Measure the loss on a text", cli::add_perplexity},
     {"inspect", "Show what a checkpoint holds and needs", cli::add_inspect},
     {"tokenize", "Turn text into token ids and back", cli::add_tokenize},
-    {"convert", "Change the type of a checkpoint's weights, or make random ones", cli::add_convert},
+    {"convert", "Change the type of a checkpoint's weights, or create random ones",
+     cli::add_convert},
     {"cpu", "Show which kernels this CPU runs", cli::add_cpu},
     {"verify", "Check kernels, or a checkpoint's outputs", cli::add_verify},
-    {"cache", "Look after the disk cache of a server", cli::add_cache},
+    {"cache", "List, verify or purge the disk cache of a server", cli::add_cache},
     {"train", "Train a model, or its indexer", cli::add_train},
-    {"plot", "Draw the logs of training runs", cli::add_plot},
-    {"bench", "Measure kernels and attention against this machine's limits", cli::add_bench},
+    {"plot", "Plot the logs of training runs", cli::add_plot},
+    {"bench", "Benchmark kernels, attention and models against this machine's limits",
+     cli::add_bench},
 };
 
 constexpr const char* kFooter =

@@ -137,15 +137,17 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
       ->type_name("N")
       ->check(whole_number(1, kMostThreads))
       ->group(kGroup);
-  app.add_option("--chunk", options.chunk,
-                 fmt::format("Tokens of the prompt per forward pass (default {})", options.chunk))
+  app.add_option(
+         "--chunk", options.chunk,
+         fmt::format("Prompt tokens per forward pass of prefill (default {})", options.chunk))
       ->type_name("N")
       ->check(whole_number(1, kMostChunk))
       ->group(kGroup);
   add_cache_options(app, options.kv_cache, options.index_cache);
   app.add_option_function<std::string>(
          "--attention", [&options](const std::string& text) { parse_attention(text, options); },
-         "What a query attends to: the selected tokens, all, or the N most recent (default dsa)")
+         "Tokens a query attends to: those its indexer selects, all, or the N most recent (default "
+         "dsa)")
       ->type_name("dsa|dense|window:N")
       ->group(kGroup);
   app.add_option("--top-k-tokens", options.top_k,
@@ -154,12 +156,12 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
       ->check(whole_number(1))
       ->group(kGroup);
   app.add_option("--keep-first", options.keep_first,
-                 "Always select the first N tokens, inside the budget (default 0)")
+                 "Always select the first N tokens, as part of the budget (default 0)")
       ->type_name("N")
       ->check(whole_number(0))
       ->group(kGroup);
   app.add_option("--keep-recent", options.keep_recent,
-                 "Always select the N most recent tokens, inside the budget (default 0)")
+                 "Always select the N most recent tokens, as part of the budget (default 0)")
       ->type_name("N")
       ->check(whole_number(0))
       ->group(kGroup);
@@ -180,7 +182,7 @@ dsa::Result<std::unique_ptr<dsa::Engine>> make_engine(std::shared_ptr<const dsa:
 void warn_of_long_context(const char* command, const dsa::Model& model, int64_t n_tokens) {
   const int64_t max_position = model.config().max_position;
   if (n_tokens <= max_position) return;
-  note(fmt::format("{}: warning: a context of {} tokens is more than the {} the model was made for",
+  note(fmt::format("{}: warning: a context of {} tokens exceeds the {} the model was made for",
                    command, group_digits(n_tokens), group_digits(max_position)));
 }
 

@@ -26,12 +26,14 @@ using dsa::StatusCode;
 constexpr int64_t kDefaultContext = 4096;
 
 constexpr const char* kFooter =
-    "Windows of --ctx tokens start every --stride tokens, each on its own; in each, its tokens "
-    "from\n"
-    "the second on are predicted. With a stride below --ctx windows after the first count only\n"
-    "their last --stride tokens. A partial window at the end is left out unless it is the only "
-    "one.\n"
-    "The text is read as text: no token is put before it, special tokens spelled out are text.\n"
+    "A window of --ctx tokens starts every --stride tokens and is computed independently of the\n"
+    "others. All its tokens but the first are scored; with a stride below --ctx, windows after "
+    "the\n"
+    "first score only their last --stride tokens. A partial window at the end is skipped unless "
+    "it\n"
+    "is the only one. The text is tokenized as plain text: no begin-of-sentence token is added, "
+    "and\n"
+    "special tokens spelled out in it are not recognised.\n"
     "\n"
     "Examples:\n"
     "  dsa perplexity -m models/dsa-13m -f models/dsa-13m/heldout.txt --ctx 1024\n"
@@ -219,7 +221,7 @@ Action add_perplexity(CLI::App& app) {
   app.add_option("-m,--model", options->model.dir, "Checkpoint directory")
       ->type_name("DIR")
       ->required();
-  app.add_option("-f,--file", options->file, "Text; -: standard input")
+  app.add_option("-f,--file", options->file, "File with the text; -: standard input")
       ->type_name("FILE")
       ->required();
   app.add_option("--ctx", options->ctx,
@@ -235,7 +237,7 @@ Action add_perplexity(CLI::App& app) {
       ->type_name("N")
       ->check(whole_number(1));
   add_model_options(app, options->model);
-  app.add_flag("-q,--quiet", options->quiet, "No progress");
+  app.add_flag("-q,--quiet", options->quiet, "Show no progress");
   add_json_option(app, options->json);
   app.footer(kFooter);
   return [options] { return run_perplexity(*options); };

@@ -1,4 +1,4 @@
-// dsa plot: draws the logs of training runs.
+// dsa plot: plots the logs of training runs.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -24,8 +24,8 @@ using dsa::Result;
 using dsa::Status;
 
 constexpr const char* kFooter =
-    "A log is the log.jsonl of a run's folder, or the folder. Several logs are drawn over each\n"
-    "other, each in its own steps.\n"
+    "LOG is the log.jsonl of a training run, or the run's folder. Several logs are overlaid, each\n"
+    "over its own step numbers.\n"
     "\n"
     "Examples:\n"
     "  dsa plot build/models/smoke/pretrain -o pretrain.svg\n"
@@ -154,7 +154,7 @@ Status plot(const PlotCommand& command) {
 
 Action add_plot(CLI::App& app) {
   auto command = std::make_shared<PlotCommand>();
-  app.add_option("LOG", command->logs, "Logs or folders of runs")->required();
+  app.add_option("LOG", command->logs, "Logs, or folders of runs")->required();
   app.add_option("-o,--output", command->output, "SVG file to write")
       ->type_name("FILE")
       ->required();

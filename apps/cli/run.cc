@@ -27,8 +27,8 @@ constexpr int64_t kDefaultMaxTokens = 256;
 constexpr int64_t kDefaultChatContext = 8192;
 
 constexpr const char* kFooter =
-    "Sampling not given on the command line comes from generation_config.json in DIR\n"
-    "(do_sample, temperature, top_p, top_k); without that file it is greedy.\n"
+    "Sampling options that are not given come from DIR/generation_config.json (do_sample,\n"
+    "temperature, top_p, top_k); without that file sampling is greedy.\n"
     "One line break at the end of a prompt from a file or standard input is dropped.\n"
     "\n"
     "Examples:\n"
@@ -39,24 +39,26 @@ constexpr const char* kFooter =
 
 void add_sampling_options(CLI::App& app, SamplingOptions& sampling) {
   const char* group = "Sampling";
-  app.add_option("--temperature", sampling.temperature, "0 takes the likeliest token")
+  app.add_option("--temperature", sampling.temperature, "Sampling temperature; 0: greedy")
       ->type_name("T")
       ->group(group);
-  app.add_option("--top-p", sampling.top_p, "Fewest tokens whose probabilities reach P")
+  app.add_option("--top-p", sampling.top_p,
+                 "Sample from the fewest tokens whose probabilities sum to P")
       ->type_name("P")
       ->group(group);
-  app.add_option("--top-k", sampling.top_k, "The K likeliest tokens; 0: all")
+  app.add_option("--top-k", sampling.top_k, "Sample from the K most likely tokens; 0: all")
       ->type_name("K")
       ->check(whole_number(0))
       ->group(group);
-  app.add_option("--min-p", sampling.min_p, "Tokens at least P times as likely as the likeliest")
+  app.add_option("--min-p", sampling.min_p,
+                 "Sample from tokens at least P times as likely as the most likely")
       ->type_name("P")
       ->group(group);
   app.add_option("--repeat-penalty", sampling.repeat_penalty,
-                 "Penalty R for the last 64 tokens; 1: none")
+                 "Penalty on tokens among the last 64; 1: none")
       ->type_name("R")
       ->group(group);
-  app.add_option("--seed", sampling.seed, "Of the random numbers (default: a random one)")
+  app.add_option("--seed", sampling.seed, "Seed of the sampler (default: a random one)")
       ->type_name("N")
       ->check(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->group(group);
@@ -68,7 +70,8 @@ void add_prompt_options(CLI::App& app, RunOptions& options) {
                               "File with the prompt; -: standard input, the default when that is "
                               "not a terminal")
                    ->type_name("FILE");
-  auto* chat = app.add_flag("--chat", options.chat, "Converse; one line is one message");
+  auto* chat =
+      app.add_flag("--chat", options.chat, "Hold a conversation; each input line is a message");
   app.add_option("--system", options.system, "System message of the chat")
       ->type_name("TEXT")
       ->needs(chat);
@@ -84,7 +87,7 @@ void add_output_options(CLI::App& app, RunOptions& options) {
                              kDefaultMaxTokens))
       ->type_name("N")
       ->check(whole_number(1));
-  app.add_option("--stop", options.stop, "Stop before this text; may be repeated")
+  app.add_option("--stop", options.stop, "Stop before this text; may be given several times")
       ->type_name("TEXT")
       ->allow_extra_args(false);
   app.add_option("--ctx", options.ctx,
@@ -93,11 +96,13 @@ void add_output_options(CLI::App& app, RunOptions& options) {
                              group_digits(kDefaultChatContext)))
       ->type_name("N")
       ->check(whole_number(2));
-  app.add_option("--explain", options.explain,
-                 "List the N best selected tokens of every layer for the last position")
+  app.add_option(
+         "--explain", options.explain,
+         "For the last position, list the N selected tokens with the highest indexer scores in "
+         "every layer")
       ->type_name("N")
       ->check(whole_number(1));
-  app.add_flag("-q,--quiet", options.quiet, "Nothing but the text and errors");
+  app.add_flag("-q,--quiet", options.quiet, "Print only the text and errors");
   add_json_option(app, options.json);
 }
 

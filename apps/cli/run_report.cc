@@ -57,7 +57,7 @@ double shortest(float value) {
 std::string report_text(const Runner& runner, const Generation& generation) {
   const dsa::MemoryUse memory = runner.engine->memory();
   std::string out =
-      speed_line("prompt", generation.n_prompt - generation.n_reused, generation.prefill_seconds);
+      speed_line("prefill", generation.n_prompt - generation.n_reused, generation.prefill_seconds);
   out += speed_line("decode", generation.n_decoded, generation.decode_seconds);
   out += fmt::format("memory    weights {}, latent cache {}, index cache {}, scratch {}\n",
                      format_bytes(memory.weight_bytes), format_bytes(memory.latent_cache_bytes),
@@ -71,7 +71,7 @@ std::string report_text(const Runner& runner, const Generation& generation) {
 std::string report_line(const Runner& runner, const Generation& generation) {
   const int64_t n_read = generation.n_prompt - generation.n_reused;
   return fmt::format(
-      "[read {} tokens at {} tokens/s, {} from the cache; wrote {} at {} tokens/s; {}]",
+      "[prefill {} tokens at {} tokens/s, {} from the cache; decode {} at {} tokens/s; {}]",
       group_digits(n_read), format_rate(n_read, generation.prefill_seconds),
       group_digits(generation.n_reused), group_digits(static_cast<int64_t>(generation.ids.size())),
       format_rate(generation.n_decoded, generation.decode_seconds),

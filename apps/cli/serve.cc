@@ -28,7 +28,7 @@ using dsa::Result;
 using dsa::Status;
 
 constexpr const char* kFooter =
-    "The server listens on this machine alone unless --host says otherwise; beyond it, give\n"
+    "The server is reachable from this machine only. To expose it with --host, also set\n"
     "--api-keys and --tls-cert. SIGTERM or Ctrl-C lets running requests finish.\n"
     "\n"
     "Examples:\n"
@@ -94,60 +94,65 @@ void add_limit_options(CLI::App& app, ServeOptions& all) {
   add_number(app, group, "--max-connections", options.max_connections, 1, 65536,
              "Open connections");
   add_number(app, group, "--max-active", options.max_active, 1, 65536,
-             "Completion requests at a time");
+             "Completion requests in flight");
   add_number(app, group, "--max-waiting", all.scheduler.max_waiting, 1, 1 << 20,
-             "Sequences in the queue");
+             "Sequences that wait to be scheduled");
   add_number(app, group, "--max-body", options.max_body_bytes, 1024, int64_t{1} << 30,
-             "Bytes of a request's body");
+             "Bytes of one request's body");
   add_number(app, group, "--max-bodies", options.max_bodies_bytes, 1024, int64_t{1} << 40,
-             "Bytes of the bodies of all requests at a time");
+             "Bytes of all request bodies held at a time");
   add_number(app, group, "--max-header", options.max_header_bytes, 1024, 1 << 20,
              "Bytes of a request's header");
   add_number(app, group, "--max-unsent", options.max_unsent_bytes, 4096, int64_t{1} << 30,
-             "Bytes a client may lag behind before it is cut off");
+             "Unsent bytes after which a slow client is disconnected");
   add_number(app, group, "--max-prompt-tokens", options.max_prompt_tokens, 0, kLargestCount,
-             "Tokens of a prompt; 0: what the context allows");
-  add_number(app, group, "--max-choices", options.max_choices, 1, 128, "Choices of one request");
+             "Tokens of a prompt; 0: limited only by the context");
+  add_number(app, group, "--max-choices", options.max_choices, 1, 128,
+             "Choices (n) of one request");
   add_number(app, group, "--request-timeout", options.request_seconds, 0, kMostSeconds,
-             "Seconds for one request; 0: no bound");
+             "Seconds one request may take; 0: no limit");
   add_number(app, group, "--read-timeout", options.read_seconds, 1, kMostSeconds,
-             "Seconds in which a request must have arrived");
+             "Seconds in which a request must arrive completely");
   add_number(app, group, "--write-timeout", options.write_seconds, 1, kMostSeconds,
-             "Seconds after which a client that reads nothing is cut off");
+             "Seconds after which a client that reads nothing is disconnected");
   add_number(app, group, "--idle-timeout", options.idle_seconds, 1, kMostSeconds,
-             "Seconds a connection may wait for its next request");
+             "Seconds an idle connection stays open");
   add_number(app, group, "--shutdown-timeout", options.shutdown_seconds, 0, kMostSeconds,
-             "Seconds running requests get to finish");
+             "Seconds running requests may still take at shutdown");
 }
 
 void add_cache_size_options(CLI::App& app, ServeOptions& options) {
   const char* group = "Caches and batching";
-  app.add_option("--cache-tokens", options.cache_tokens,
-                 "Tokens all sequences may hold together (default: four times the model's context, "
-                 "at most 65,536)")
+  app.add_option(
+         "--cache-tokens", options.cache_tokens,
+         "Capacity of the caches in tokens, shared by all sequences (default: four times the "
+         "model's context, at most 65,536)")
       ->type_name("N")
       ->check(whole_number(64))
       ->group(group);
   add_number(app, group, "--max-sequences", options.max_sequences, 1, 4096,
-             "Sequences that run at a time");
-  app.add_option("--max-step-ms", options.scheduler.max_step_ms,
-                 fmt::format("How long a prompt may hold up the others' tokens (default {})",
-                             options.scheduler.max_step_ms))
+             "Sequences that run concurrently");
+  app.add_option(
+         "--max-step-ms", options.scheduler.max_step_ms,
+         fmt::format(
+             "Upper bound in ms on how long prefill may delay decoding streams (default {})",
+             options.scheduler.max_step_ms))
       ->type_name("MS")
       ->check(CLI::Range(1.0, 60000.0))
       ->group(group);
-  auto* anew = app.add_flag("--no-prefix-cache", options.no_prefix_cache, "Read every prompt anew")
+  auto* anew = app.add_flag("--no-prefix-cache", options.no_prefix_cache,
+                            "Prefill every prompt in full, reuse no cached prefix")
                    ->group(group);
   app.add_flag("--share-prompt-cache", options.server.share_prompts,
-               "Requests with other API keys find a prompt in the cache too")
+               "Let all API keys reuse each other's cached prompts")
       ->group(group)
       ->excludes(anew);
   auto* disk = app.add_option("--disk-cache", options.scheduler.disk.dir,
-                              "Directory of the cache that survives restarts (default: none)")
+                              "Directory of a prefix cache that survives restarts (default: none)")
                    ->type_name("DIR")
                    ->group(group);
   add_number(app, group, "--disk-cache-mb", options.disk_megabytes, 1, int64_t{1} << 30,
-             "Its size in MiB")
+             "Largest size of the disk cache in MiB")
       ->needs(disk);
 }
 
@@ -236,12 +241,13 @@ Action add_serve(CLI::App& app) {
   app.add_option("-m,--model", options->model.dir, "Checkpoint directory")
       ->type_name("DIR")
       ->required();
-  app.add_option("--name", options->name, "The model's name in the API (default: of the directory)")
+  app.add_option("--name", options->name,
+                 "Name of the model in the API (default: the directory's name)")
       ->type_name("NAME");
   app.add_option("--log-file", options->server.log_file,
                  "File for the log (default: standard error)")
       ->type_name("FILE");
-  app.add_flag("-q,--quiet", options->server.quiet, "No line in the log for each request");
+  app.add_flag("-q,--quiet", options->server.quiet, "Do not log every request");
   add_network_options(app, options->server);
   add_limit_options(app, *options);
   add_cache_size_options(app, *options);

@@ -27,10 +27,10 @@ using dsa::Status;
 using dsa::StatusCode;
 
 constexpr const char* kFooter =
-    "Ids are those of the text alone, without a begin-of-sentence token; special tokens spelled "
-    "out\n"
-    "in the text become their ids. --chat reads {\"messages\": [...]} with, if wanted,\n"
-    "\"thinking_mode\": \"chat\" or \"thinking\" and \"drop_thinking\": true or false beside it.\n"
+    "No begin-of-sentence token is added; special tokens spelled out in the text become their\n"
+    "ids. --chat reads {\"messages\": [...]} with the optional members \"thinking_mode\": \"chat\" "
+    "or\n"
+    "\"thinking\" and \"drop_thinking\": true or false.\n"
     "\n"
     "Examples:\n"
     "  dsa tokenize models/dsa-13m -p \"In the beginning\"\n"
@@ -112,7 +112,7 @@ Status show_text(const TokenizeOptions& options, const dsa::Tokenizer& tokenizer
 constexpr std::string_view kChatKeys[] = {"messages", "thinking_mode", "drop_thinking", "name",
                                           "prompt"};
 
-// A message JSON: its messages as they are spelled, and what is said beside them.
+// A message JSON: its messages as they are spelled, and the options given with them.
 struct ChatFile {
   std::string messages;
   dsa::ChatOptions options;
@@ -156,7 +156,8 @@ Result<ChatFile> read_chat(const std::string& path) {
 
 Status show_prompt(const TokenizeOptions& options) {
   if (!options.dir.empty() && !options.json) {
-    throw CLI::ValidationError("a directory beside --chat is for the ids: add --json, or leave it");
+    throw CLI::ValidationError(
+        "a directory with --chat is used for the ids only: add --json, or omit it");
   }
   auto chat = read_chat(*options.chat);
   if (!chat.ok()) return chat.status();
@@ -186,7 +187,7 @@ Status from_texts(const TokenizeOptions& options) {
   const bool train = !options.train.empty();
   if (options.job.output.empty()) throw CLI::ValidationError("-o: want the file to write");
   if (train && !options.dir.empty()) {
-    throw CLI::ValidationError("--train makes a tokenizer: a directory has no place beside it");
+    throw CLI::ValidationError("--train creates a tokenizer: it takes no directory");
   }
   if (!train && options.dir.empty()) {
     throw CLI::ValidationError("--pack needs a directory with a tokenizer.json");
@@ -216,8 +217,9 @@ Status tokenize(const TokenizeOptions& options) {
 Action add_tokenize(CLI::App& app) {
   auto options = std::make_shared<TokenizeOptions>();
   auto* dir = app.add_option("DIR", options->dir, "Directory with a tokenizer.json");
-  app.add_option("-m,--model", options->dir, "The same")->type_name("DIR")->excludes(dir);
-  auto* prompt = app.add_option("-p,--prompt", options->prompt, "Text")->type_name("TEXT");
+  app.add_option("-m,--model", options->dir, "The same as DIR")->type_name("DIR")->excludes(dir);
+  auto* prompt =
+      app.add_option("-p,--prompt", options->prompt, "Text to tokenize")->type_name("TEXT");
   auto* file = app.add_option("-f,--file", options->file,
                               "File with text; -: standard input, the default when that is not a "
                               "terminal")
@@ -241,7 +243,8 @@ Action add_tokenize(CLI::App& app) {
   train->excludes(pack);
   app.add_option("-o,--output", options->job.output, "File that --train or --pack writes")
       ->type_name("FILE");
-  app.add_option("--vocab", options->job.vocab_size, "Tokens that --train learns, 264 at least")
+  app.add_option("--vocab", options->job.vocab_size,
+                 "Vocabulary size that --train learns, at least 264")
       ->check(whole_number(264, 1 << 20))
       ->capture_default_str()
       ->needs(train);
@@ -251,10 +254,10 @@ Action add_tokenize(CLI::App& app) {
       ->capture_default_str()
       ->needs(train);
   app.add_option("--separator", options->job.separator,
-                 "Line that --pack takes for the end of a document inside a file")
+                 "Line at which --pack ends a document within a file")
       ->type_name("LINE")
       ->needs(pack);
-  app.add_flag("-q,--quiet", options->job.quiet, "No report of --train and --pack");
+  app.add_flag("-q,--quiet", options->job.quiet, "Print no report of --train and --pack");
   add_json_option(app, options->json);
   app.footer(kFooter);
   return [options] { return tokenize(*options); };

@@ -1,4 +1,4 @@
-// dsa train: runs one stage of a training configuration, or goes on with it.
+// dsa train: runs one stage of a training configuration, or resumes it.
 #include "dsa/train.h"
 
 #include <fmt/format.h>
@@ -27,8 +27,8 @@ using dsa::Status;
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kFooter =
-    "A run whose folder holds a checkpoint goes on from the newest one. Ctrl-C saves and ends.\n"
-    "`dsa run -m FOLDER/latest` runs what was trained; `dsa plot FOLDER/log.jsonl` draws it.\n"
+    "A run resumes from the newest checkpoint in its folder. Ctrl-C saves a checkpoint and exits.\n"
+    "`dsa run -m FOLDER/latest` runs the model; `dsa plot FOLDER/log.jsonl` plots its loss.\n"
     "\n"
     "Examples:\n"
     "  dsa train configs/smoke/pretrain.toml\n"
@@ -62,12 +62,12 @@ class TrainDisplay {
     first_ = start.first_step;
     if (quiet_) return;
     note(
-        fmt::format("{}: {} of {} parameters learn from {} tokens ({} held out), {} memory, {} "
+        fmt::format("{}: trains {} of {} parameters on {} tokens ({} held out), {} memory, {} "
                     "threads",
                     start.stage, group_digits(start.n_trained), group_digits(start.n_parameters),
                     group_digits(start.n_tokens), group_digits(start.n_held_out_tokens),
                     format_bytes(start.memory_bytes), start.n_threads));
-    if (first_ > 0) note(fmt::format("going on after step {}", group_digits(first_)));
+    if (first_ > 0) note(fmt::format("resuming after step {}", group_digits(first_)));
   }
 
   void step(const dsa::TrainStep& step) {
@@ -158,7 +158,7 @@ Status run_training(const TrainCommand& command) {
   hooks.packing = [](int64_t, int64_t) { return !interrupted(); };
   hooks.start = [&](const dsa::TrainStart& start) {
     if (!command.quiet && !start.packed && !config->data.text.empty()) {
-      note(fmt::format("{}: packed before; data.text is not read again", start.tokens));
+      note(fmt::format("{}: exists, so data.text is not tokenized again", start.tokens));
     }
     display.start(start);
   };
@@ -171,7 +171,7 @@ Status run_training(const TrainCommand& command) {
   display.end_line();
   if (!report.ok()) return report.status();
   if (!report->finished) {
-    note(fmt::format("dsa train: Ctrl-C after step {}, saved; the same command goes on",
+    note(fmt::format("dsa train: stopped by Ctrl-C after step {}, saved; the same command resumes",
                      group_digits(report->steps)));
   }
   if (!command.quiet) print(report->checkpoint + "\n");
@@ -182,15 +182,16 @@ Status run_training(const TrainCommand& command) {
 
 Action add_train(CLI::App& app) {
   auto command = std::make_shared<TrainCommand>();
-  auto* config = app.add_option("CONFIG", command->config, "TOML file of a stage");
-  app.add_option("--set", command->changes, "Another value for a key of the file")
+  auto* config = app.add_option("CONFIG", command->config, "TOML file that describes a stage");
+  app.add_option("--set", command->changes, "Override the value of a key in the file")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   app.add_option("--init", command->init, "The same as --set init=DIR")->type_name("DIR");
   app.add_option("-o,--output", command->output, "The same as --set output=DIR")->type_name("DIR");
-  auto* keys = app.add_flag("--keys", command->keys, "List the keys of a configuration");
+  auto* keys =
+      app.add_flag("--keys", command->keys, "List every key of a configuration and its range");
   config->excludes(keys);
-  app.add_flag("-q,--quiet", command->quiet, "No progress");
+  app.add_flag("-q,--quiet", command->quiet, "Show no progress");
   app.footer(kFooter);
   return [command]() -> Status {
     if (command->keys) {

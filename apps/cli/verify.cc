@@ -25,8 +25,7 @@ constexpr const char* kFooter =
     "Without -m every kernel of every instruction-set tier this CPU runs is compared with its\n"
     "float64 oracle. With -m and --expected the checkpoint is run and its logits and selections "
     "are\n"
-    "compared with those in FILE (`tokens`, `logits`, `topk.L`), in float unless a cache format "
-    "is\n"
+    "compared with those in FILE (`tokens`, `logits`, `topk.L`), in f32 unless a cache format is\n"
     "given. Exits with 1 when something differs.\n"
     "\n"
     "Examples:\n"
@@ -87,16 +86,17 @@ Action add_verify(CLI::App& app) {
   options->model.index_cache = dsa::CacheFormat::kF32;
   auto* model =
       app.add_option("-m,--model", options->model.dir, "Checkpoint directory")->type_name("DIR");
-  auto* expected = app.add_option("--expected", options->expected, "Known outputs (safetensors)")
+  auto* expected = app.add_option("--expected", options->expected,
+                                  "File with the expected outputs (safetensors)")
                        ->type_name("FILE");
   model->needs(expected);
   expected->needs(model);
   app.add_option("--prefill", options->n_prefill,
-                 "Read the first P tokens as a prompt, the others one by one (default: 7/8)")
+                 "Prefill the first P tokens, decode the others one by one (default: 7/8)")
       ->type_name("P")
       ->check(whole_number(1));
   app.add_option("--tolerance", options->tolerance,
-                 "Largest difference of a logit in float (default 5e-4)")
+                 "Largest difference of a logit with f32 caches (default 5e-4)")
       ->type_name("X");
   add_model_options(app, options->model);
   add_json_option(app, options->json);

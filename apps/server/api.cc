@@ -279,9 +279,8 @@ std::string Api::cache_salt(const Shared& exchange, const std::string& wanted) c
 
 bool Api::has_room(const Shared& exchange) {
   if (metrics_->active_requests < options_.max_active) return true;
-  ApiError error =
-      refusal(429, fmt::format("{} requests are being worked on, want fewer", options_.max_active),
-              "overloaded");
+  ApiError error = refusal(
+      429, fmt::format("{} requests are in flight, want fewer", options_.max_active), "overloaded");
   error.type = "rate_limit_error";
   respond_error(exchange, error);
   return false;

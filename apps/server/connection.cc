@@ -129,7 +129,7 @@ void Connection::parse() {
   if (parser_->is_header_done()) {
     if (const Error fault = fault_of(*parser_)) return refuse(fault);
     if (!hold_body(static_cast<int64_t>(parser_->get().body().size()))) {
-      return refuse(503, "the server reads as much as it has memory for, want it later");
+      return refuse(503, "request bodies: no memory left for another one, want it later");
     }
   }
   if (parser_->is_done()) {

@@ -52,9 +52,9 @@ class Cache(unittest.TestCase):
             page.write_bytes(data)
             code, out, err = run("cache", "verify", folder)
             self.assertEqual((code, err.count("\n")), (1, 1), err)
-            self.assertRegex(err, r"^dsa cache: .*: 1 pages are not as written\n$")
+            self.assertRegex(err, r"^dsa cache: .*: 1 pages are corrupt\n$")
             self.assertIn(page.name, out.decode())
-            self.assertIn("2 pages as written", out.decode())
+            self.assertIn("2 pages intact", out.decode())
 
     def test_purge_frees_one_identity_or_all_and_leaves_other_files(self):
         with tempfile.TemporaryDirectory() as folder:

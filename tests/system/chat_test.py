@@ -38,7 +38,7 @@ class Chat(unittest.TestCase):
         self.assertEqual(code, 0)
         text = succeed_json(*CHAT, stdin=b"Who made heaven?\n")["turns"][0]["text"]
         self.assertEqual(out.decode(), text + "\n")
-        self.assertRegex(err, r"^\[read [\d,]+ tokens .*\]\n$")
+        self.assertRegex(err, r"^\[prefill [\d,]+ tokens .*\]\n$")
 
     def test_no_input_is_a_conversation_without_turns(self):
         self.assertEqual(succeed(*CHAT), b"")

@@ -94,7 +94,7 @@ class CommandLine(unittest.TestCase):
                 self.assert_one_line(err, f"dsa {args[0]}: {option[0]}: has no effect", "want ")
         code, _, err = run("tokenize", MODEL, "--chat", "chat.json")
         self.assertEqual(code, 2)
-        self.assert_one_line(err, "dsa tokenize: a directory beside --chat", "--json")
+        self.assert_one_line(err, "dsa tokenize: a directory with --chat", "--json")
 
     def test_an_empty_name_is_no_file(self):
         for args in (["run", "-m", MODEL, "-f", ""], ["tokenize", MODEL, "-f", ""],

@@ -47,7 +47,7 @@ class Run(unittest.TestCase):
 
     def test_the_report_tells_speed_memory_and_whether_dsa_was_active(self):
         _, _, err = run(*GREEDY, "-p", long_prompt())
-        self.assertRegex(err, r"(?m)^prompt +[\d,]+ tokens in .* [\d,.]+ tokens/s$")
+        self.assertRegex(err, r"(?m)^prefill +[\d,]+ tokens in .* [\d,.]+ tokens/s$")
         self.assertRegex(err, r"(?m)^decode +23 tokens in .* [\d,.]+ tokens/s$")
         self.assertRegex(err, r"(?m)^memory +weights [\d.]+ MB, latent cache .*, index cache ")
         self.assertRegex(err, r"(?m)^attention DSA active: 64 of [\d,]+ tokens per query$")

@@ -111,7 +111,7 @@ export class Lens {
   }
 
   async fetch(token) {
-    $("lens-status").textContent = "Reading again …";
+    $("lens-status").textContent = "Computing the selections …";
     this.fetching = new AbortController();
     const end = Math.min(token + this.batch, this.nTokens);
     const all = this.layer === "all";
