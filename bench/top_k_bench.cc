@@ -1,4 +1,5 @@
-// Selection of the best k of n scores by one thread, compared with std::nth_element on the same data.
+// Selection of the best k of n scores by one thread, compared with std::nth_element on the same
+// data.
 //
 //   scores   looked at per second
 //

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "dsa/engine.h"
+#include "dsa/forward.h"
+#include "dsa/model.h"
 #include "dsa/sampler.h"
 #include "dsa/tokenizer.h"
 

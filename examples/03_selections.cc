@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "dsa/engine.h"
+#include "dsa/forward.h"
+#include "dsa/model.h"
 #include "dsa/tokenizer.h"
 
 #include "check.h"

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "dsa/engine.h"
+#include "dsa/forward.h"
 #include "dsa/tokenizer.h"
 
 namespace cli {

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "dsa/forward.h"
+
 #include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "text/stop_filter.h"

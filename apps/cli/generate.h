@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "dsa/engine.h"
+#include "dsa/forward.h"
 #include "dsa/sampler.h"
 #include "dsa/status.h"
 #include "dsa/tokenizer.h"

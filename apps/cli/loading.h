@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "dsa/engine.h"
+#include "dsa/model.h"
 #include "dsa/sampler.h"
 #include "dsa/status.h"
 #include "dsa/tokenizer.h"

@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "dsa/engine.h"
 #include "dsa/safetensors.h"
 
 #include "cli/command.h"
@@ -66,7 +67,7 @@ std::map<std::string, std::string> output_metadata(const LogitsOptions& options,
                                                    int64_t n_tokens) {
   return {{"prefill", std::to_string(options.n_prefill)},
           {"decode", std::to_string(n_tokens - options.n_prefill)},
-          {"attention", attention_name(engine)},
+          {"attention", attention_name(engine.attention)},
           {"kv_cache", cache_format_name(engine.kv_cache)},
           {"index_cache", cache_format_name(engine.index_cache)}};
 }
@@ -105,12 +106,12 @@ void report(const LogitsOptions& options, const dsa::Engine& engine, int64_t n_t
                 {"vocab_size", vocab},
                 {"layers", engine.model().config().n_layers},
                 {"selection_width", selection_width(engine, n_tokens)},
-                {"attention", attention_name(engine.options())},
+                {"attention", attention_name(engine.options().attention)},
                 {"seconds", s}});
   } else if (!options.quiet) {
     note(fmt::format("{}: logits of {} tokens in {}, {} tokens/s; {}", options.out_path,
                      group_digits(n_tokens), format_seconds(s), format_rate(n_tokens, s),
-                     attention_summary(engine.options(), n_tokens)));
+                     attention_summary(engine.options().attention, n_tokens)));
   }
 }
 

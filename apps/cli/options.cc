@@ -40,13 +40,13 @@ void add_format_option(CLI::App& app,
       ->group(kGroup);
 }
 
-void parse_attention(const std::string& text, ModelOptions& options) {
+void parse_attention(const std::string& text, dsa::AttentionOptions& options) {
   constexpr std::string_view kWindow = "window:";
   options.window = 0;
   if (text == "dsa") {
-    options.attention = AttentionMode::kDsa;
+    options.mode = AttentionMode::kDsa;
   } else if (text == "dense") {
-    options.attention = AttentionMode::kDense;
+    options.mode = AttentionMode::kDense;
   } else {
     const char* end = text.data() + text.size();
     const bool window = text.rfind(kWindow, 0) == 0;
@@ -58,12 +58,12 @@ void parse_attention(const std::string& text, ModelOptions& options) {
           "--attention", fmt::format("\"{}\", want dsa, dense or window:N with N from 1 to {}",
                                      text, kLargestCount));
     }
-    options.attention = AttentionMode::kWindow;
+    options.mode = AttentionMode::kWindow;
   }
 }
 
 // What the parser cannot see: options that contradict each other or the model.
-void check_selection(const ModelOptions& options, int64_t checkpoint_top_k) {
+void check_selection(const dsa::AttentionOptions& options, int64_t checkpoint_top_k) {
   struct Given {
     const char* name;
     int64_t value;
@@ -71,7 +71,7 @@ void check_selection(const ModelOptions& options, int64_t checkpoint_top_k) {
   for (const auto& [name, value] :
        {Given{"--top-k-tokens", options.top_k}, Given{"--keep-first", options.keep_first},
         Given{"--keep-recent", options.keep_recent}}) {
-    if (value == 0 || options.attention == AttentionMode::kDsa) continue;
+    if (value == 0 || options.mode == AttentionMode::kDsa) continue;
     throw CLI::ValidationError(name, "has no effect, want --attention dsa with it");
   }
   const int64_t budget = options.top_k > 0 ? options.top_k : checkpoint_top_k;
@@ -94,7 +94,7 @@ void check_selection(const ModelOptions& options, int64_t checkpoint_top_k) {
 dsa::EngineOptions engine_options(const ModelOptions& options,
                                   int64_t checkpoint_top_k,
                                   int64_t n_tokens) {
-  check_selection(options, checkpoint_top_k);
+  check_selection(options.attention, checkpoint_top_k);
   dsa::EngineOptions engine;
   engine.kv_cache = options.kv_cache;
   engine.index_cache = options.index_cache;
@@ -103,10 +103,6 @@ dsa::EngineOptions engine_options(const ModelOptions& options,
   engine.max_batch_tokens = std::min(options.chunk, n_tokens);
   engine.n_threads = options.n_threads;
   engine.attention = options.attention;
-  engine.window = options.window;
-  engine.top_k = options.top_k;
-  engine.keep_first = options.keep_first;
-  engine.keep_recent = options.keep_recent;
   return engine;
 }
 
@@ -145,22 +141,23 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
       ->group(kGroup);
   add_cache_options(app, options.kv_cache, options.index_cache);
   app.add_option_function<std::string>(
-         "--attention", [&options](const std::string& text) { parse_attention(text, options); },
+         "--attention",
+         [&options](const std::string& text) { parse_attention(text, options.attention); },
          "Tokens a query attends to: those its indexer selects, all, or the N most recent (default "
          "dsa)")
       ->type_name("dsa|dense|window:N")
       ->group(kGroup);
-  app.add_option("--top-k-tokens", options.top_k,
+  app.add_option("--top-k-tokens", options.attention.top_k,
                  "Tokens selected per query (default: the checkpoint's index_topk)")
       ->type_name("K")
       ->check(whole_number(1))
       ->group(kGroup);
-  app.add_option("--keep-first", options.keep_first,
+  app.add_option("--keep-first", options.attention.keep_first,
                  "Always select the first N tokens, as part of the budget (default 0)")
       ->type_name("N")
       ->check(whole_number(0))
       ->group(kGroup);
-  app.add_option("--keep-recent", options.keep_recent,
+  app.add_option("--keep-recent", options.attention.keep_recent,
                  "Always select the N most recent tokens, as part of the budget (default 0)")
       ->type_name("N")
       ->check(whole_number(0))
@@ -186,8 +183,8 @@ void warn_of_long_context(const char* command, const dsa::Model& model, int64_t 
                    command, group_digits(n_tokens), group_digits(max_position)));
 }
 
-int64_t attended_tokens(const dsa::EngineOptions& options, int64_t n_tokens) {
-  switch (options.attention) {
+int64_t attended_tokens(const dsa::AttentionOptions& options, int64_t n_tokens) {
+  switch (options.mode) {
     case AttentionMode::kDsa:
       return std::min(options.top_k, n_tokens);
     case AttentionMode::kWindow:
@@ -198,8 +195,8 @@ int64_t attended_tokens(const dsa::EngineOptions& options, int64_t n_tokens) {
   return n_tokens;
 }
 
-std::string attention_name(const dsa::EngineOptions& options) {
-  switch (options.attention) {
+std::string attention_name(const dsa::AttentionOptions& options) {
+  switch (options.mode) {
     case AttentionMode::kDsa:
       return "dsa";
     case AttentionMode::kWindow:
@@ -210,10 +207,10 @@ std::string attention_name(const dsa::EngineOptions& options) {
   return "dense";
 }
 
-std::string attention_summary(const dsa::EngineOptions& options, int64_t n_tokens) {
+std::string attention_summary(const dsa::AttentionOptions& options, int64_t n_tokens) {
   const std::string attended = group_digits(attended_tokens(options, n_tokens));
   const std::string context = group_digits(n_tokens);
-  switch (options.attention) {
+  switch (options.mode) {
     case AttentionMode::kDsa:
       if (n_tokens > options.top_k) {
         return fmt::format("DSA active: {} of {} tokens per query", attended, context);

@@ -6,6 +6,8 @@
 #include <string>
 
 #include "dsa/engine.h"
+#include "dsa/forward.h"
+#include "dsa/model.h"
 #include "dsa/status.h"
 #include "dsa/types.h"
 
@@ -23,11 +25,7 @@ struct ModelOptions {
   int64_t chunk = 256;
   dsa::CacheFormat kv_cache = dsa::CacheFormat::kFp8;
   dsa::CacheFormat index_cache = dsa::CacheFormat::kFp8;
-  dsa::AttentionMode attention = dsa::AttentionMode::kDsa;
-  int64_t window = 0;
-  int64_t keep_first = 0;
-  int64_t keep_recent = 0;
-  int64_t top_k = 0;  // 0: the checkpoint's
+  dsa::AttentionOptions attention;
 };
 
 // The defaults shown in the help are the values `options` has now.
@@ -52,12 +50,12 @@ dsa::Result<std::unique_ptr<dsa::Engine>> make_engine(std::shared_ptr<const dsa:
 void warn_of_long_context(const char* command, const dsa::Model& model, int64_t n_tokens);
 
 // "DSA active: 64 of 34,512 tokens per query" and its relatives, for a context of n_tokens.
-std::string attention_summary(const dsa::EngineOptions& options, int64_t n_tokens);
+std::string attention_summary(const dsa::AttentionOptions& options, int64_t n_tokens);
 
 // "dsa", "dense", "window:64"
-std::string attention_name(const dsa::EngineOptions& options);
+std::string attention_name(const dsa::AttentionOptions& options);
 
 // Tokens a query attends to at a context of n_tokens.
-int64_t attended_tokens(const dsa::EngineOptions& options, int64_t n_tokens);
+int64_t attended_tokens(const dsa::AttentionOptions& options, int64_t n_tokens);
 
 }  // namespace cli

@@ -8,6 +8,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "dsa/engine.h"
+#include "dsa/forward.h"
+
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/io.h"
@@ -151,8 +154,8 @@ void report(const PerplexityOptions& options,
                 {"scored_bytes", score.n_bytes},
                 {"ctx", options.ctx},
                 {"stride", options.stride},
-                {"attention", attention_name(engine)},
-                {"top_k", engine.top_k},
+                {"attention", attention_name(engine.attention)},
+                {"top_k", engine.attention.top_k},
                 {"kv_cache", cache_format_name(engine.kv_cache)},
                 {"index_cache", cache_format_name(engine.index_cache)},
                 {"seconds", score.seconds},
@@ -165,7 +168,7 @@ void report(const PerplexityOptions& options,
   print(fmt::format("windows        {} of {} tokens, one every {}; {} tokens scored\n",
                     group_digits(score.n_windows), group_digits(options.ctx),
                     group_digits(options.stride), group_digits(score.n_tokens)));
-  print(fmt::format("attention      {}\n", attention_summary(engine, options.ctx)));
+  print(fmt::format("attention      {}\n", attention_summary(engine.attention, options.ctx)));
   print(fmt::format("speed          {} tokens/s, {}\n",
                     format_rate(score.n_computed, score.seconds), format_seconds(score.seconds)));
 }

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "dsa/engine.h"
+
 #include "cli/options.h"
 #include "cli/text.h"
 
@@ -64,7 +66,8 @@ std::string report_text(const Runner& runner, const Generation& generation) {
                      format_bytes(memory.index_cache_bytes), format_bytes(memory.scratch_bytes));
   out += fmt::format("sampling  {}\n", sampling_text(runner.sampling));
   out += finish_text(runner, generation.finish);
-  out += fmt::format("attention {}", attention_summary(runner.engine->options(), n_held(runner)));
+  out += fmt::format("attention {}",
+                     attention_summary(runner.engine->options().attention, n_held(runner)));
   return out;
 }
 
@@ -75,7 +78,7 @@ std::string report_line(const Runner& runner, const Generation& generation) {
       group_digits(n_read), format_rate(n_read, generation.prefill_seconds),
       group_digits(generation.n_reused), group_digits(static_cast<int64_t>(generation.ids.size())),
       format_rate(generation.n_decoded, generation.decode_seconds),
-      attention_summary(runner.engine->options(), n_held(runner)));
+      attention_summary(runner.engine->options().attention, n_held(runner)));
 }
 
 ordered_json generation_json(const Generation& generation) {
@@ -97,8 +100,8 @@ ordered_json generation_json(const Generation& generation) {
 ordered_json runner_json(const Runner& runner) {
   const dsa::MemoryUse memory = runner.engine->memory();
   const dsa::EngineOptions& options = runner.engine->options();
-  const int64_t attended = attended_tokens(options, n_held(runner));
-  const bool dsa_mode = options.attention == dsa::AttentionMode::kDsa;
+  const int64_t attended = attended_tokens(options.attention, n_held(runner));
+  const bool dsa_mode = options.attention.mode == dsa::AttentionMode::kDsa;
   return {{"load_seconds", runner.load_seconds},
           {"sampling",
            {{"temperature", shortest(runner.sampling.temperature)},
@@ -113,11 +116,11 @@ ordered_json runner_json(const Runner& runner) {
             {"index_cache_bytes", memory.index_cache_bytes},
             {"scratch_bytes", memory.scratch_bytes}}},
           {"attention",
-           {{"mode", attention_name(options)},
+           {{"mode", attention_name(options.attention)},
             {"kv_cache", cache_format_name(options.kv_cache)},
             {"index_cache", cache_format_name(options.index_cache)},
-            {"dsa_active", dsa_mode && n_held(runner) > options.top_k},
-            {"top_k", options.top_k},
+            {"dsa_active", dsa_mode && n_held(runner) > options.attention.top_k},
+            {"top_k", options.attention.top_k},
             {"context_tokens", n_held(runner)},
             {"attended_tokens", attended}}}};
 }

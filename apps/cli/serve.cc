@@ -11,6 +11,7 @@
 #include <memory>
 #include <utility>
 
+#include "dsa/engine.h"
 #include "dsa/scheduler.h"
 
 #include "cli/command.h"

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "dsa/forward.h"
 #include "dsa/safetensors.h"
 
 #include "cli/interrupt.h"
@@ -137,9 +138,9 @@ Result<std::vector<int32_t>> read_tokens(const std::string& path) {
 }
 
 int64_t selection_width(const dsa::Engine& engine, int64_t n_tokens) {
-  const dsa::EngineOptions& options = engine.options();
+  const dsa::AttentionOptions& options = engine.options().attention;
   const int64_t usual = engine.model().config().indexer.top_k;
-  switch (options.attention) {
+  switch (options.mode) {
     case dsa::AttentionMode::kDsa:
       return std::min(options.top_k, std::max(n_tokens, usual));
     case dsa::AttentionMode::kWindow:

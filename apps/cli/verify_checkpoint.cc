@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "dsa/engine.h"
 #include "dsa/safetensors.h"
 
 #include "cli/interrupt.h"

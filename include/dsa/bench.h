@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "dsa/engine.h"
+#include "dsa/model.h"
 #include "dsa/model_config.h"
 #include "dsa/status.h"
 #include "dsa/types.h"

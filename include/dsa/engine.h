@@ -11,41 +11,14 @@
 #include <functional>
 #include <memory>
 #include <span>
-#include <string>
-#include <vector>
 
+#include "dsa/forward.h"
+#include "dsa/model.h"
 #include "dsa/model_config.h"
 #include "dsa/status.h"
 #include "dsa/types.h"
 
 namespace dsa {
-
-// The weights of a checkpoint, mapped, checked and shared by any number of engines.
-// Thread safety   immutable after open().
-class Model {
- public:
-  // dir: a Hugging Face checkpoint (config.json, model.safetensors or shards with their index).
-  // Maps and checks; the large matrices are neither read nor copied.
-  //   Errors  kNotFound, kIoError, kCorruption, kUnsupported: file, tensor or field, what it was,
-  //           what was wanted.
-  static Result<std::shared_ptr<const Model>> open(const std::string& dir);
-  ~Model();
-
-  const ModelConfig& config() const;
-  int64_t weight_bytes() const;  // bytes of the tensors the forward pass uses
-  int64_t n_parameters() const;
-  // 64 hexadecimal digits that another checkpoint does not have: of the configuration's text and of
-  // each file's size, time of change and samples of its bytes. A copy of a file with another time
-  // counts as another checkpoint.
-  std::string identity() const;
-
-  struct Impl;
-  explicit Model(std::unique_ptr<Impl> impl);
-  const Impl& impl() const { return *impl_; }
-
- private:
-  std::unique_ptr<Impl> impl_;
-};
 
 struct EngineOptions {
   CacheFormat kv_cache = CacheFormat::kFp8;
@@ -56,51 +29,10 @@ struct EngineOptions {
   int64_t max_batch_tokens = 256;  // tokens of one forward() call; sizes the scratch memory
   int64_t max_nested_tokens = 0;   // likewise, of a call from ForwardHooks::between; 0: none
   int n_threads = 0;               // 0: every hardware thread
-  AttentionMode attention = AttentionMode::kDsa;
-  int64_t window = 0;       // kWindow: tokens attended to, the query's own included; >= 1
-  int64_t top_k = 0;        // tokens selected per query; 0: the checkpoint's index_topk
-  int64_t keep_first = 0;   // first tokens always selected, inside the budget top_k
-  int64_t keep_recent = 0;  // most recent tokens always selected, inside the budget top_k
+  AttentionOptions attention;
 };
 
-using SequenceId = int32_t;
-using PageId = int32_t;  // a page of the pool: kPageTokens tokens in every layer
-
-enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
-
-// One sequence's share of a batch: tokens to append to it, in order.
-struct Step {
-  SequenceId sequence = -1;
-  std::span<const int32_t> tokens;
-  LogitsWanted logits = LogitsWanted::kLast;
-  bool selections = true;  // whether ForwardHooks::selection is called for it
-};
-
-struct LogitsRow {
-  size_t step = 0;                // index into the batch
-  int64_t position = 0;           // of the token whose successor the logits predict
-  std::span<const float> logits;  // [vocab_size]; valid during the call only
-};
-
-// What one query of one layer attended to.
-struct SelectionRow {
-  size_t step = 0;
-  int64_t layer = 0;
-  int64_t position = 0;                // of the query
-  std::span<const int32_t> positions;  // ascending; all of 0..position where nothing is left out
-  std::span<const float> scores;       // indexer scores of `positions`; empty unless wanted, and
-                                       // in layers whose indexer does not run
-};
-
-// Called on the thread that calls forward(), rows in batch order, selections layer by layer.
-struct ForwardHooks {
-  std::function<void(const LogitsRow&)> logits;
-  std::function<void(const SelectionRow&)> selection;
-  bool selection_scores = false;  // run the indexer even where everything is selected
-  // After each half of a layer, attention and feed-forward. It may call forward() for other
-  // sequences than those of the batch, so that they need not wait for a long one to end.
-  std::function<void()> between;
-};
+using PageId = int32_t;  // a page of the pool: kTokensPerPage tokens in every layer
 
 struct MemoryUse {
   int64_t weight_bytes = 0;        // mapped from the checkpoint

@@ -25,6 +25,7 @@
 
 #include "dsa/disk_cache.h"
 #include "dsa/engine.h"
+#include "dsa/model.h"
 #include "dsa/sampler.h"
 #include "dsa/status.h"
 

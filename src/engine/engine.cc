@@ -7,8 +7,8 @@
 
 #include "common/status_macros.h"
 #include "engine/engine_impl.h"
+#include "layers/pool_options.h"
 #include "model/model.h"
-#include "model/pool_options.h"
 #include "ops/context.h"
 
 namespace dsa {
@@ -23,20 +23,32 @@ Status check_option(const char* name, int64_t value, int64_t low, int64_t high) 
 // Puts the defaults in place of zeros and checks the rest.
 Result<EngineOptions> resolve(const ModelConfig& config, EngineOptions options) {
   constexpr int64_t kMaxTokens = int64_t{1} << 30;
-  if (options.top_k == 0) options.top_k = config.indexer.top_k;
+  AttentionOptions& attention = options.attention;
+  if (attention.top_k == 0) attention.top_k = config.indexer.top_k;
   DSA_RETURN_IF_ERROR(check_option("cache_tokens", options.cache_tokens, 1, kMaxTokens));
   DSA_RETURN_IF_ERROR(check_option("max_sequences", options.max_sequences, 1, 1 << 20));
   DSA_RETURN_IF_ERROR(check_option("max_batch_tokens", options.max_batch_tokens, 1, 1 << 16));
   DSA_RETURN_IF_ERROR(check_option("max_nested_tokens", options.max_nested_tokens, 0, 1 << 16));
   DSA_RETURN_IF_ERROR(check_option("n_threads", options.n_threads, 0, 4096));
-  DSA_RETURN_IF_ERROR(check_option("top_k", options.top_k, 1, kMaxTokens));
-  DSA_RETURN_IF_ERROR(check_option("keep_first", options.keep_first, 0, options.top_k));
-  DSA_RETURN_IF_ERROR(
-      check_option("keep_recent", options.keep_recent, 0, options.top_k - options.keep_first));
-  if (options.attention == AttentionMode::kWindow) {
-    DSA_RETURN_IF_ERROR(check_option("window", options.window, 1, kMaxTokens));
+  DSA_RETURN_IF_ERROR(check_option("top_k", attention.top_k, 1, kMaxTokens));
+  DSA_RETURN_IF_ERROR(check_option("keep_first", attention.keep_first, 0, attention.top_k));
+  DSA_RETURN_IF_ERROR(check_option("keep_recent", attention.keep_recent, 0,
+                                   attention.top_k - attention.keep_first));
+  if (attention.mode == AttentionMode::kWindow) {
+    DSA_RETURN_IF_ERROR(check_option("window", attention.window, 1, kMaxTokens));
   }
   return options;
+}
+
+PassOptions pass_options(const EngineOptions& options, int64_t max_batch_tokens) {
+  return {options.kv_cache, options.index_cache, max_batch_tokens, options.attention};
+}
+
+PagePoolOptions pool_options(const ModelConfig& config, const EngineOptions& options) {
+  PagePoolOptions pool =
+      pool_options(config, pass_options(options, options.max_batch_tokens), options.cache_tokens);
+  pool.resident = options.resident_cache;
+  return pool;
 }
 
 }  // namespace
@@ -51,13 +63,14 @@ Status Engine::Impl::allocate() {
   const ModelConfig& config = model->config();
   DSA_ASSIGN_OR_RETURN(const kernels::KernelTable* table, select_kernels());
   DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(config, options)));
-  DSA_ASSIGN_OR_RETURN(forward, ForwardPass::create(config, model->impl().weights, options,
+  DSA_ASSIGN_OR_RETURN(forward, ForwardPass::create(config, model->impl().weights,
+                                                    pass_options(options, options.max_batch_tokens),
                                                     {table, &threads}, &*pool));
   if (options.max_nested_tokens > 0) {
-    EngineOptions inner = options;
-    inner.max_batch_tokens = options.max_nested_tokens;
-    DSA_ASSIGN_OR_RETURN(nested, ForwardPass::create(config, model->impl().weights, inner,
-                                                     {table, &threads}, &*pool));
+    DSA_ASSIGN_OR_RETURN(nested,
+                         ForwardPass::create(config, model->impl().weights,
+                                             pass_options(options, options.max_nested_tokens),
+                                             {table, &threads}, &*pool));
   }
   sequences.resize(static_cast<size_t>(options.max_sequences));
   last_logits.resize(static_cast<size_t>(config.vocab_size));

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "dsa/engine.h"
+#include "dsa/forward.h"
+#include "dsa/model.h"
 #include "dsa/thread_pool.h"
 
 #include "cache/page_pool.h"

@@ -27,7 +27,7 @@ void load_row(const OpContext& context, const Weight& matrix, size_t row, float*
 
 ForwardPass::ForwardPass(const ModelConfig& config,
                          const ModelWeights& weights,
-                         const EngineOptions& options,
+                         const PassOptions& options,
                          const OpContext& context,
                          const PagePool* pool)
     : weights_(weights),
@@ -45,7 +45,7 @@ ForwardPass::ForwardPass(const ModelConfig& config,
 
 Result<std::unique_ptr<ForwardPass>> ForwardPass::create(const ModelConfig& config,
                                                          const ModelWeights& weights,
-                                                         const EngineOptions& options,
+                                                         const PassOptions& options,
                                                          const OpContext& context,
                                                          const PagePool* pool) {
   std::unique_ptr<ForwardPass> pass(new ForwardPass(config, weights, options, context, pool));

@@ -9,13 +9,15 @@
 #include <span>
 #include <vector>
 
-#include "dsa/engine.h"
+#include "dsa/forward.h"
 #include "dsa/model_config.h"
+#include "dsa/status.h"
 
 #include "cache/page_pool.h"
 #include "layers/feed_forward.h"
 #include "layers/logits_head.h"
 #include "layers/mla_dsa.h"
+#include "layers/pass_options.h"
 #include "layers/placed_step.h"
 #include "layers/residual.h"
 #include "layers/selection.h"
@@ -30,7 +32,7 @@ class ForwardPass {
   // members must outlive the object.
   static Result<std::unique_ptr<ForwardPass>> create(const ModelConfig& config,
                                                      const ModelWeights& weights,
-                                                     const EngineOptions& options,
+                                                     const PassOptions& options,
                                                      const OpContext& context,
                                                      const PagePool* pool);
 
@@ -47,7 +49,7 @@ class ForwardPass {
  private:
   ForwardPass(const ModelConfig& config,
               const ModelWeights& weights,
-              const EngineOptions& options,
+              const PassOptions& options,
               const OpContext& context,
               const PagePool* pool);
 

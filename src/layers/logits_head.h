@@ -5,7 +5,7 @@
 #include <functional>
 #include <span>
 
-#include "dsa/engine.h"
+#include "dsa/forward.h"
 #include "dsa/model_config.h"
 
 #include "layers/placed_step.h"

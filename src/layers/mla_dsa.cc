@@ -35,7 +35,7 @@ void rotate(const OpContext& context,
 
 }  // namespace
 
-bool rounds_to_bf16(const LayerWeights& layer, const EngineOptions& options) {
+bool rounds_to_bf16(const LayerWeights& layer, const PassOptions& options) {
   if (options.kv_cache == CacheFormat::kF32 && options.index_cache == CacheFormat::kF32) {
     return false;
   }
@@ -44,7 +44,7 @@ bool rounds_to_bf16(const LayerWeights& layer, const EngineOptions& options) {
 }
 
 MlaDsaBlock::MlaDsaBlock(const ModelConfig& config,
-                         const EngineOptions& options,
+                         const PassOptions& options,
                          const OpContext& context,
                          const PagePool* pool,
                          bool bf16)
@@ -60,7 +60,8 @@ MlaDsaBlock::MlaDsaBlock(const ModelConfig& config,
           as_size(config.v_head_dim),       static_cast<float>(config.softmax_scale())};
   indexer_ = {as_size(config.indexer.n_heads), as_size(config.indexer.head_dim),
               pool->index_layout()};
-  rule_ = {as_size(options.top_k), as_size(options.keep_first), as_size(options.keep_recent)};
+  rule_ = {as_size(options.attention.top_k), as_size(options.attention.keep_first),
+           as_size(options.attention.keep_recent)};
 }
 
 void MlaDsaBlock::plan(ScratchPlan* plan) {
@@ -77,7 +78,7 @@ void MlaDsaBlock::plan(ScratchPlan* plan) {
   plan->add(&cos_, rows * mla_.d_rope / 2);
   plan->add(&sin_, rows * mla_.d_rope / 2);
   plan->add(&row_slot_, rows);
-  if (options_.attention == AttentionMode::kDsa) {
+  if (options_.attention.mode == AttentionMode::kDsa) {
     indexer_scratch_.plan(context_, indexer_, rows, max_context, budget, plan);
   }
   mla_scratch_.plan(context_, mla_, pool_->latent_layout(), bf16_, rows, max_context, budget, plan);
@@ -105,7 +106,7 @@ void MlaDsaBlock::run(size_t index,
                       const Activation& x,
                       Selection* selection,
                       const BlockOutput& y) {
-  const bool indexed = options_.attention == AttentionMode::kDsa &&
+  const bool indexed = options_.attention.mode == AttentionMode::kDsa &&
                        config_.indexer.layers[index] == IndexerKind::kFull;
   const Layer layer = {index, weights, indexed, indexed && selection->needs_indexer()};
   context_.enter(Part::kProjections);

@@ -9,11 +9,11 @@
 #include <span>
 #include <vector>
 
-#include "dsa/engine.h"
 #include "dsa/model_config.h"
 
 #include "cache/page_pool.h"
 #include "layers/attention.h"
+#include "layers/pass_options.h"
 #include "ops/indexer.h"
 #include "ops/mla.h"
 #include "ops/rows.h"
@@ -22,14 +22,14 @@ namespace dsa {
 
 // Activations are rounded for products with weights that are no wider themselves; a checkpoint in
 // f32, or caches that are all f32, ask for f32 arithmetic.
-bool rounds_to_bf16(const LayerWeights& layer, const EngineOptions& options);
+bool rounds_to_bf16(const LayerWeights& layer, const PassOptions& options);
 
 class MlaDsaBlock final : public AttentionBlock {
  public:
   // options: resolved (no zeros that stand for defaults). config, pool and context's members must
   // outlive the object.
   MlaDsaBlock(const ModelConfig& config,
-              const EngineOptions& options,
+              const PassOptions& options,
               const OpContext& context,
               const PagePool* pool,
               bool bf16);
@@ -67,7 +67,7 @@ class MlaDsaBlock final : public AttentionBlock {
   void project_output(const Layer& layer, const BlockOutput& y);
 
   const ModelConfig& config_;
-  const EngineOptions options_;
+  const PassOptions options_;
   const OpContext context_;
   const PagePool* pool_;
   const bool bf16_;  // products may round activations to bf16

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-#include "dsa/engine.h"
+#include "dsa/forward.h"
 
 namespace dsa {
 

@@ -7,15 +7,15 @@ namespace dsa {
 
 namespace {
 
-size_t wanted_budget(const EngineOptions& options) {
-  const bool window = options.attention == AttentionMode::kWindow;
-  return static_cast<size_t>(window ? options.window : options.top_k);
+size_t wanted_budget(const PassOptions& options) {
+  const bool window = options.attention.mode == AttentionMode::kWindow;
+  return static_cast<size_t>(window ? options.attention.window : options.attention.top_k);
 }
 
 }  // namespace
 
-Selection::Selection(const EngineOptions& options, size_t max_context)
-    : mode_(options.attention),
+Selection::Selection(const PassOptions& options, size_t max_context)
+    : mode_(options.attention.mode),
       max_context_(max_context),
       budget_(std::min(wanted_budget(options), max_context)) {}
 

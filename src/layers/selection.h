@@ -10,8 +10,9 @@
 #include <span>
 #include <vector>
 
-#include "dsa/engine.h"
+#include "dsa/forward.h"
 
+#include "layers/pass_options.h"
 #include "layers/placed_step.h"
 #include "ops/indexer.h"
 #include "runtime/scratch.h"
@@ -21,7 +22,7 @@ namespace dsa {
 class Selection {
  public:
   // options: resolved. max_context: tokens that the longest sequence can have.
-  Selection(const EngineOptions& options, size_t max_context);
+  Selection(const PassOptions& options, size_t max_context);
 
   size_t budget() const { return budget_; }  // tokens that a query attends to, at most
 

@@ -8,6 +8,7 @@
 
 #include "common/status_macros.h"
 #include "layers/mla_dsa.h"
+#include "layers/pool_options.h"
 #include "layers/residual.h"
 #include "layers/selection.h"
 #include "measure/layer_cost.h"
@@ -15,7 +16,6 @@
 #include "measure/random_cache.h"
 #include "measure/timing.h"
 #include "measure/weight_type.h"
-#include "model/pool_options.h"
 #include "model/random_source.h"
 
 namespace dsa {
@@ -97,34 +97,33 @@ struct LayerBench::Impl {
     if (!loaded.problems.empty()) return loaded.problems.front();
     layer = std::move(loaded.weights.layers.front());
     scales = std::move(loaded.weights.scales);
-    DSA_ASSIGN_OR_RETURN(
-        pool, PagePool::create(pool_options(shape, engine_options(AttentionMode::kDsa))));
+    DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(
+                                   shape, pass_options(AttentionMode::kDsa), options.max_context)));
     DSA_RETURN_IF_ERROR(pool->acquire(pool->n_pages(), &pages));
     fill_cache(context, *pool, 0, pages, options.max_context);
     return {};
   }
 
-  EngineOptions engine_options(AttentionMode mode) const {
-    EngineOptions engine;
-    engine.kv_cache = options.kv_cache;
-    engine.index_cache = options.index_cache;
-    engine.cache_tokens = options.max_context;
-    engine.max_batch_tokens = options.prefill_tokens;
-    engine.attention = mode;
-    engine.top_k = shape.indexer.top_k;
-    return engine;
+  PassOptions pass_options(AttentionMode mode) const {
+    PassOptions pass;
+    pass.kv_cache = options.kv_cache;
+    pass.index_cache = options.index_cache;
+    pass.max_batch_tokens = options.prefill_tokens;
+    pass.attention.mode = mode;
+    pass.attention.top_k = shape.indexer.top_k;
+    return pass;
   }
 
   Result<Block*> block_of(AttentionMode mode) {
     std::unique_ptr<Block>& block = blocks[mode];
     if (block != nullptr) return block.get();
-    const EngineOptions engine = engine_options(mode);
-    const bool bf16 = rounds_to_bf16(layer, engine);
+    const PassOptions pass = pass_options(mode);
+    const bool bf16 = rounds_to_bf16(layer, pass);
     const auto width = static_cast<size_t>(shape.hidden_size);
     auto made = std::make_unique<Block>(
         Block{Residual(context, width, static_cast<float>(shape.rms_norm_eps), bf16),
-              MlaDsaBlock(shape, engine, context, &*pool, bf16),
-              Selection(engine, static_cast<size_t>(pool->n_pages()) * kPageTokens),
+              MlaDsaBlock(shape, pass, context, &*pool, bf16),
+              Selection(pass, static_cast<size_t>(pool->n_pages()) * kPageTokens),
               {},
               {},
               {}});

@@ -2,15 +2,17 @@
 #include <random>
 
 #include "dsa/bench.h"
+#include "dsa/forward.h"
+#include "dsa/model.h"
 #include "dsa/thread_pool.h"
 
 #include "common/status_macros.h"
 #include "layers/forward_pass.h"
+#include "layers/pool_options.h"
 #include "measure/random_cache.h"
 #include "measure/timing.h"
 #include "measure/weight_type.h"
 #include "model/model.h"
-#include "model/pool_options.h"
 #include "model/random_source.h"
 
 namespace dsa {
@@ -32,19 +34,18 @@ struct ModelBench::Impl {
     const ModelConfig& config = model->config();
     DSA_ASSIGN_OR_RETURN(const kernels::KernelTable* table, select_kernels());
     const OpContext context = {table, &threads};
-    EngineOptions engine;
-    engine.kv_cache = options.kv_cache;
-    engine.index_cache = options.index_cache;
-    engine.cache_tokens = options.max_context;
-    engine.max_batch_tokens = options.prefill_tokens;
-    engine.attention = options.attention;
-    engine.top_k = config.indexer.top_k;
-    DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(config, engine)));
+    PassOptions pass;
+    pass.kv_cache = options.kv_cache;
+    pass.index_cache = options.index_cache;
+    pass.max_batch_tokens = options.prefill_tokens;
+    pass.attention.mode = options.attention;
+    pass.attention.top_k = config.indexer.top_k;
+    DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(config, pass, options.max_context)));
     DSA_RETURN_IF_ERROR(pool->acquire(pool->n_pages(), &pages));
     for (int64_t layer = 0; layer < config.n_layers; ++layer)
       fill_cache(context, *pool, layer, pages, options.max_context);
-    DSA_ASSIGN_OR_RETURN(
-        forward, ForwardPass::create(config, model->impl().weights, engine, context, &*pool));
+    DSA_ASSIGN_OR_RETURN(forward,
+                         ForwardPass::create(config, model->impl().weights, pass, context, &*pool));
     return {};
   }
 

@@ -3,7 +3,9 @@
 
 #include <memory>
 
-#include "dsa/engine.h"
+#include "dsa/model.h"
+#include "dsa/model_config.h"
+#include "dsa/status.h"
 
 #include "io/tensor_source.h"
 #include "model/weights.h"

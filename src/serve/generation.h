@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "dsa/forward.h"
 #include "dsa/sampler.h"
 #include "dsa/scheduler.h"
 

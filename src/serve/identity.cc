@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "dsa/forward.h"
 #include "dsa/scheduler.h"
 #include "dsa/version.h"
 
@@ -13,8 +14,8 @@ namespace {
 // how a page's bytes are laid out.
 constexpr int kPageVersion = 1;
 
-std::string describe_attention(const EngineOptions& options) {
-  switch (options.attention) {
+std::string describe_attention(const AttentionOptions& options) {
+  switch (options.mode) {
     case AttentionMode::kDsa:
       return fmt::format("dsa:{}+{}+{}", options.top_k, options.keep_first, options.keep_recent);
     case AttentionMode::kDense:
@@ -36,7 +37,7 @@ std::string describe_pages(const Model& model,
       "{} "
       "checkpoint {}",
       DSA_VERSION, kPageVersion, tier, cache_format_name(options.kv_cache),
-      cache_format_name(options.index_cache), describe_attention(options), kChunkTokens,
+      cache_format_name(options.index_cache), describe_attention(options.attention), kChunkTokens,
       config.model_type, config.n_layers, config.hidden_size, model.identity());
 }
 

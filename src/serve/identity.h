@@ -4,6 +4,7 @@
 #include <string>
 
 #include "dsa/engine.h"
+#include "dsa/model.h"
 
 #include "cache/page_key.h"
 

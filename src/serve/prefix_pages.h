@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dsa/engine.h"
+#include "dsa/forward.h"
 #include "dsa/scheduler.h"
 
 #include "cache/disk_tier.h"

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <limits>
 
-#include "dsa/engine.h"
+#include "dsa/model.h"
 
 #include "convert/encode.h"
 #include "convert/shard_writer.h"

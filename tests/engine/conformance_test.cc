@@ -2,6 +2,8 @@
 // independent implementation it agrees with (baby-v32).
 #include <gmock/gmock.h>
 
+#include "dsa/engine.h"
+
 #include "tests/engine/replay.h"
 
 namespace dsa {

@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "dsa/engine.h"
+#include "dsa/forward.h"
+#include "dsa/model.h"
 
 #include "tests/engine/replay.h"
 

@@ -4,6 +4,9 @@
 
 #include <numeric>
 
+#include "dsa/forward.h"
+#include "dsa/model.h"
+
 #include "tests/engine/replay.h"
 
 namespace dsa {
@@ -61,11 +64,11 @@ TEST(Engine, NamesTheOptionItRefuses) {
   options.cache_tokens = 0;
   EXPECT_THAT(message_of(options), HasSubstr("cache_tokens: 0, want"));
   options = small();
-  options.attention = AttentionMode::kWindow;
+  options.attention.mode = AttentionMode::kWindow;
   EXPECT_THAT(message_of(options), HasSubstr("window: 0, want"));
   options = small();
-  options.keep_first = 40;
-  options.keep_recent = 25;
+  options.attention.keep_first = 40;
+  options.attention.keep_recent = 25;
   EXPECT_THAT(message_of(options), HasSubstr("keep_recent: 25, want 0 to 24"));
   options = small();
   options.max_batch_tokens = -1;
@@ -168,7 +171,7 @@ TEST(Engine, ContinuesAForkWithoutTouchingItsSource) {
 
 TEST(Engine, GivesTheSameBitsAsDenseAttentionWithinTheBudget) {
   EngineOptions dense = small();
-  dense.attention = AttentionMode::kDense;
+  dense.attention.mode = AttentionMode::kDense;
   const auto sparse_engine = make(small());
   const auto dense_engine = make(dense);
   const std::vector<float> sparse =
@@ -189,10 +192,10 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
 TEST(Engine, SelectingEverythingEqualsDenseAttentionBeyondTheBudget) {
   EngineOptions all = small();
   all.kv_cache = all.index_cache = CacheFormat::kF32;
-  all.top_k = 400;
+  all.attention.top_k = 400;
   EngineOptions dense = all;
-  dense.top_k = 0;
-  dense.attention = AttentionMode::kDense;
+  dense.attention.top_k = 0;
+  dense.attention.mode = AttentionMode::kDense;
   const auto a = make(all);
   const auto b = make(dense);
   EXPECT_LE(distance(last_logits(a.get(), *a->create_sequence(), tokens(0, 300)),
@@ -222,9 +225,9 @@ Selected selections_of_first_layer(const EngineOptions& options, bool scores) {
 
 TEST(Selection, KeepsTheFirstAndTheMostRecentInsideTheBudget) {
   EngineOptions options = small();
-  options.top_k = 32;
-  options.keep_first = 4;
-  options.keep_recent = 8;
+  options.attention.top_k = 32;
+  options.attention.keep_first = 4;
+  options.attention.keep_recent = 8;
   const Selected selected = selections_of_first_layer(options, false);
   for (size_t i = 0; i < selected.rows.size(); ++i) {
     const std::vector<int32_t>& row = selected.rows[i];
@@ -241,8 +244,8 @@ TEST(Selection, KeepsTheFirstAndTheMostRecentInsideTheBudget) {
 
 TEST(Selection, WindowSeesTheMostRecentTokens) {
   EngineOptions options = small();
-  options.attention = AttentionMode::kWindow;
-  options.window = 5;
+  options.attention.mode = AttentionMode::kWindow;
+  options.attention.window = 5;
   const Selected selected = selections_of_first_layer(options, true);
   EXPECT_THAT(selected.rows[2], testing::ElementsAre(0, 1, 2));
   EXPECT_THAT(selected.rows[100], testing::ElementsAre(96, 97, 98, 99, 100));
@@ -251,9 +254,9 @@ TEST(Selection, WindowSeesTheMostRecentTokens) {
 
 TEST(Selection, ReportsTheScoresOfWhatItChose) {
   EngineOptions small_budget = small();
-  small_budget.top_k = 16;
+  small_budget.attention.top_k = 16;
   EngineOptions large_budget = small();
-  large_budget.top_k = 256;
+  large_budget.attention.top_k = 256;
   const Selected few = selections_of_first_layer(small_budget, true);
   const Selected all = selections_of_first_layer(large_budget, true);
   // The first layer's scores do not depend on the budget; every row has them.

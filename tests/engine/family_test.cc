@@ -5,6 +5,8 @@
 #include <fstream>
 #include <random>
 
+#include "dsa/engine.h"
+
 #include "tests/engine/naive_model.h"
 #include "tests/engine/replay.h"
 #include "tests/engine/synthetic.h"

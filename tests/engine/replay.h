@@ -15,6 +15,8 @@
 
 #include "dsa/cpu.h"
 #include "dsa/engine.h"
+#include "dsa/forward.h"
+#include "dsa/model.h"
 #include "dsa/safetensors.h"
 
 namespace dsa {

@@ -14,8 +14,8 @@
 #include <string>
 #include <string_view>
 
-#include "dsa/engine.h"
 #include "dsa/inspect.h"
+#include "dsa/model.h"
 
 namespace {
 

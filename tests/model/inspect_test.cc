@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "dsa/engine.h"
+#include "dsa/model.h"
 
 #include "tests/io/safetensors_bytes.h"
 #include "tests/io/temp_dir.h"

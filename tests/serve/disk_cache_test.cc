@@ -9,6 +9,8 @@
 #include <fstream>
 #include <random>
 
+#include "dsa/engine.h"
+
 #include "tests/io/temp_dir.h"
 #include "tests/serve/serving.h"
 
@@ -59,9 +61,9 @@ TEST(DiskCacheServing, NeverUsesPagesOfOtherOptionsOrAnotherCheckpoint) {
   std::vector<EngineOptions> others(5, serving_engine());
   others[0].kv_cache = CacheFormat::kBF16;
   others[1].index_cache = CacheFormat::kBF16;
-  others[2].top_k = 32;
-  others[3].attention = AttentionMode::kDense;
-  others[4].keep_recent = 8;
+  others[2].attention.top_k = 32;
+  others[3].attention.mode = AttentionMode::kDense;
+  others[4].attention.keep_recent = 8;
   for (const EngineOptions& other : others) {
     const auto scheduler = make_scheduler(other, on_disk(dir));
     EXPECT_EQ(run_alone(scheduler.get(), request).result.prompt_cache_hit_tokens, 0);

@@ -4,6 +4,8 @@
 #include <numeric>
 #include <random>
 
+#include "dsa/engine.h"
+
 #include "tests/serve/serving.h"
 
 namespace dsa {

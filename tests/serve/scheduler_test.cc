@@ -6,6 +6,9 @@
 #include <limits>
 #include <random>
 
+#include "dsa/engine.h"
+#include "dsa/forward.h"
+
 #include "tests/serve/serving.h"
 
 namespace dsa {

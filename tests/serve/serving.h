@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "dsa/engine.h"
 #include "dsa/safetensors.h"
 #include "dsa/scheduler.h"
 

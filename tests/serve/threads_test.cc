@@ -3,6 +3,8 @@
 #include <random>
 #include <thread>
 
+#include "dsa/engine.h"
+
 #include "tests/serve/serving.h"
 
 namespace dsa {

@@ -1,6 +1,8 @@
 // Evaluation under every selection, against the engine and the float64 oracle.
 #include <gmock/gmock.h>
 
+#include "dsa/engine.h"
+
 #include "tests/engine/replay.h"
 #include "tests/train/oracle.h"
 #include "tests/train/tiny_model.h"

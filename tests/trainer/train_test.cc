@@ -7,7 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "dsa/engine.h"
+#include "dsa/model.h"
 #include "dsa/safetensors.h"
 
 #include "io/checkpoint.h"

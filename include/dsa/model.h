@@ -1,0 +1,40 @@
+// A checkpoint's weights, opened once and shared by everything that computes with them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "dsa/model_config.h"
+#include "dsa/status.h"
+
+namespace dsa {
+
+// The weights of a checkpoint, mapped, checked and shared by any number of engines.
+// Thread safety   immutable after open().
+class Model {
+ public:
+  // dir: a Hugging Face checkpoint (config.json, model.safetensors or shards with their index).
+  // Maps and checks; the large matrices are neither read nor copied.
+  //   Errors  kNotFound, kIoError, kCorruption, kUnsupported: file, tensor or field, what it was,
+  //           what was wanted.
+  static Result<std::shared_ptr<const Model>> open(const std::string& dir);
+  ~Model();
+
+  const ModelConfig& config() const;
+  int64_t weight_bytes() const;  // bytes of the tensors the forward pass uses
+  int64_t n_parameters() const;
+  // 64 hexadecimal digits that another checkpoint does not have: of the configuration's text and of
+  // each file's size, time of change and samples of its bytes. A copy of a file with another time
+  // counts as another checkpoint.
+  std::string identity() const;
+
+  struct Impl;
+  explicit Model(std::unique_ptr<Impl> impl);
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dsa
