@@ -1,5 +1,5 @@
-// Sparse attention on memory of our own, no model involved: score every cached token with the
-// indexer, keep the best k, attend to those rows, and compare with plain loops.
+// Sparse attention on memory of our own, no model involved: write paged caches, score every cached
+// token with the indexer, keep the best k, attend to those rows, and compare with plain loops.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -8,14 +8,15 @@
 #include <span>
 #include <vector>
 
-#include "dsa/attention.h"
+#include "dsa/ops.h"
 #include "dsa/thread_pool.h"
 
 #include "check.h"
 
 namespace {
 
-constexpr int64_t kTokens = 1000;
+constexpr int32_t kTokens = 1000;
+constexpr int64_t kPages = (kTokens + 63) / 64;
 constexpr int64_t kTopK = 64;
 constexpr int64_t kIndexHeads = 8;
 constexpr int64_t kIndexDim = 128;
@@ -44,30 +45,6 @@ double dot(std::span<const float> a, std::span<const float> b) {
   return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
 }
 
-std::vector<uint8_t> write_index_pages(const Floats& keys) {
-  const int64_t n_pages = (kTokens + dsa::kTokensPerPage - 1) / dsa::kTokensPerPage;
-  const auto page_bytes = static_cast<size_t>(dsa::index_page_bytes(kFormat, kIndexDim));
-  std::vector<uint8_t> pool(static_cast<size_t>(n_pages) * page_bytes);
-  for (int64_t token = 0; token < kTokens; ++token) {
-    const auto page = static_cast<size_t>(token / dsa::kTokensPerPage);
-    check(dsa::write_index_key(kFormat, row(keys, token, kIndexDim), token % dsa::kTokensPerPage,
-                               std::span(pool).subspan(page * page_bytes, page_bytes)));
-  }
-  return pool;
-}
-
-std::vector<uint8_t> write_latent_rows(const Floats& latents) {
-  const auto row_bytes = static_cast<size_t>(dsa::latent_row_bytes(kFormat, kLatent, kRope));
-  std::vector<uint8_t> cache(static_cast<size_t>(kTokens) * row_bytes);
-  for (int64_t token = 0; token < kTokens; ++token) {
-    const auto values = row(latents, token, kRow);
-    check(dsa::write_latent_row(
-        kFormat, values.first(kLatent), values.last(kRope),
-        std::span(cache).subspan(static_cast<size_t>(token) * row_bytes, row_bytes)));
-  }
-  return cache;
-}
-
 Floats naive_scores(const Floats& q, const Floats& weights, const Floats& keys) {
   Floats scores;
   for (int64_t token = 0; token < kTokens; ++token) {
@@ -81,14 +58,20 @@ Floats naive_scores(const Floats& q, const Floats& weights, const Floats& keys) 
   return scores;
 }
 
-Floats naive_attention(const Floats& q, const Floats& latents, std::span<const int32_t> rows) {
+Floats naive_attention(const Floats& q,
+                       const Floats& latents,
+                       const Floats& ropes,
+                       std::span<const int32_t> tokens) {
   Floats out;
   for (int64_t head = 0; head < kHeads; ++head) {
     std::vector<double> sum(kLatent);
     double denominator = 0;
-    for (const int32_t token : rows) {
-      const auto latent = row(latents, token, kRow);
-      const double p = std::exp(static_cast<double>(kScale) * dot(row(q, head, kRow), latent));
+    for (const int32_t token : tokens) {
+      const auto latent = row(latents, token, kLatent);
+      const auto query = row(q, head, kRow);
+      const double p = std::exp(
+          static_cast<double>(kScale) *
+          (dot(query.first(kLatent), latent) + dot(query.last(kRope), row(ropes, token, kRope))));
       denominator += p;
       for (size_t i = 0; i < sum.size(); ++i)
         sum[i] += p * static_cast<double>(latent[i]);
@@ -115,52 +98,79 @@ int main() {
   const Floats index_q = random_floats(kIndexHeads * kIndexDim, random);
   const Floats index_weights = random_floats(kIndexHeads, random);
   const Floats index_keys = random_floats(kTokens * kIndexDim, random);
-  const Floats latents = random_floats(kTokens * kRow, random);
+  const Floats latents = random_floats(kTokens * kLatent, random);
+  const Floats ropes = random_floats(kTokens * kRope, random);
   const Floats q = random_floats(kHeads * kRow, random);
 
-  const std::vector<uint8_t> index_pool = write_index_pages(index_keys);
-  const std::vector<uint8_t> cache = write_latent_rows(latents);
-  std::vector<int32_t> pages((kTokens + dsa::kTokensPerPage - 1) / dsa::kTokensPerPage);
-  std::iota(pages.begin(), pages.end(), 0);
-  dsa::ThreadPool pool(0);
+  // Token t is in page pages[t / 64]: the last page holds the first tokens here.
+  std::vector<int32_t> pages(kPages);
+  std::iota(pages.rbegin(), pages.rend(), 0);
+  std::vector<int64_t> slots(kTokens);
+  for (size_t token = 0; token < slots.size(); ++token)
+    slots[token] = pages[token / 64] * int64_t{64} + static_cast<int64_t>(token % 64);
+  std::vector<uint8_t> key_pages(
+      static_cast<size_t>(kPages * dsa::index_page_bytes(kFormat, kIndexDim)));
+  std::vector<uint8_t> latent_pages(
+      static_cast<size_t>(kPages * 64 * dsa::latent_row_bytes(kFormat, kLatent, kRope)));
+  const dsa::MutablePagedView key_cache = {.data = key_pages.data(), .n_pages = kPages};
+  const dsa::MutablePagedView latent_cache = {.data = latent_pages.data(), .n_pages = kPages};
 
+  dsa::ThreadPool pool(0);
+  dsa::Workspace workspace;
+  check(dsa::write_index_keys(
+      {.format = kFormat, .dim = kIndexDim, .keys = index_keys, .slots = slots, .cache = key_cache},
+      pool));
+  check(dsa::write_latent_rows({.format = kFormat,
+                                .d_latent = kLatent,
+                                .d_rope = kRope,
+                                .latent = latents,
+                                .rope = ropes,
+                                .slots = slots,
+                                .cache = latent_cache},
+                               pool));
+
+  // A batch of one sequence with one query, which sees all of its tokens.
+  const std::vector<int32_t> query_start = {0, 1};
+  const std::vector<int32_t> lengths = {kTokens};
+  const dsa::SequenceBatch batch = {
+      .query_start = query_start, .lengths = lengths, .block_tables = pages, .max_blocks = kPages};
   Floats scores(kTokens);
   check(dsa::index_scores({.format = kFormat,
-                           .q = index_q,
-                           .weights = index_weights,
-                           .n_queries = 1,
                            .n_heads = kIndexHeads,
                            .dim = kIndexDim,
-                           .pool = index_pool,
-                           .pages = pages,
-                           .n_keys = kTokens,
+                           .q = index_q,
+                           .weights = index_weights,
+                           .keys = key_cache,
+                           .batch = batch,
+                           .n_scores = kTokens,
                            .out = scores},
-                          pool));
+                          pool, workspace));
 
   std::vector<int32_t> selected(kTopK);
-  const int64_t n_selected = check(dsa::select_top_k(scores, kTopK, selected));
+  check(dsa::select_top_k(
+      {.scores = scores, .n_queries = 1, .n_scores = kTokens, .k = kTopK, .out = selected}, pool,
+      workspace));
 
   Floats out(kHeads * kLatent);
   check(dsa::sparse_attention({.format = kFormat,
                                .d_latent = kLatent,
                                .d_rope = kRope,
-                               .cache = cache,
-                               .rows = selected,
-                               .n_rows = n_selected,
-                               .q = q,
-                               .n_queries = 1,
                                .n_heads = kHeads,
+                               .n_queries = 1,
                                .scale = kScale,
-                               .out = out,
-                               .lse = {}},
-                              pool));
+                               .q = q,
+                               .cache = latent_cache,
+                               .rows = selected,
+                               .n_rows = kTopK,
+                               .batch = batch,
+                               .out = out},
+                              pool, workspace));
 
   const double score_error =
       largest_difference(scores, naive_scores(index_q, index_weights, index_keys));
-  const double out_error = largest_difference(out, naive_attention(q, latents, selected));
-  std::printf("%lld of %lld tokens selected, the first at %d, the last at %d\n",
-              static_cast<long long>(n_selected), static_cast<long long>(kTokens), selected.front(),
-              selected.back());
+  const double out_error = largest_difference(out, naive_attention(q, latents, ropes, selected));
+  std::printf("%zu of %d tokens selected, the first at %d, the last at %d\n", selected.size(),
+              kTokens, selected.front(), selected.back());
   std::printf("largest difference from plain loops: scores %.1e, attention %.1e\n", score_error,
               out_error);
   // f32 sums of 1024 products of size 10, and of 576 of size 1.

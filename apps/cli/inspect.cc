@@ -14,7 +14,6 @@
 #include <utility>
 #include <vector>
 
-#include "dsa/attention.h"
 #include "dsa/engine.h"
 #include "dsa/tokenizer.h"
 

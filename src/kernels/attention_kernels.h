@@ -20,7 +20,12 @@ namespace dsa::kernels {
 // multiplies pairs: a list in which queries see runs of rows wastes nothing.
 struct AttendArgs {
   LatentLayout layout;
-  const uint8_t* base = nullptr;  // row r starts at base + r * layout.row_bytes()
+  // Row r starts at base + r * row_stride + (r >> page_shift) * page_gap, modulo the address space:
+  // pages of 2^page_shift row numbers, each page_gap bytes longer than its rows.
+  const uint8_t* base = nullptr;
+  size_t row_stride = 0;  // bytes; 0: rows follow each other, layout.row_bytes() apart
+  size_t page_gap = 0;
+  unsigned page_shift = 0;
   const int32_t* rows = nullptr;  // [n_rows] physical row numbers; negative = masked
   size_t n_rows = 0;
 

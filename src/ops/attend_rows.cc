@@ -1,13 +1,12 @@
 #include <algorithm>
 
 #include "common/math.h"
+#include "ops/list_parts.h"
 #include "ops/mla.h"
 
 namespace dsa {
 
 namespace {
-
-constexpr size_t kMinRowsPerPart = 512;
 
 kernels::AttendArgs head_group(const RowAttention& args, size_t query, size_t group) {
   const size_t d_row = args.layout.d_latent + args.layout.d_rope;
@@ -25,8 +24,7 @@ kernels::AttendArgs head_group(const RowAttention& args, size_t query, size_t gr
   return item;
 }
 
-// One query: a part of the list and a group of heads per work item. The number of parts depends on
-// the length of the list alone, so that the result does not depend on the number of threads.
+// One query: a part of the list and a group of heads per work item.
 void attend_one(const OpContext& context,
                 const RowAttention& args,
                 float* part_out,
@@ -34,8 +32,7 @@ void attend_one(const OpContext& context,
                 uint8_t* scratch,
                 size_t scratch_bytes) {
   const auto n_rows = static_cast<size_t>(args.counts[0]);
-  const size_t n_parts = std::clamp<size_t>(n_rows / kMinRowsPerPart, 1, kMaxAttentionParts);
-  const size_t part_rows = round_up(ceil_div(n_rows, n_parts), kPageTokens);
+  const auto [n_parts, part_rows] = list_parts(n_rows);
   const size_t n_groups = ceil_div(args.n_heads, kHeadsPerItem);
   const size_t d_latent = args.layout.d_latent;
   context.pool->parallel_for(static_cast<int64_t>(n_parts * n_groups),

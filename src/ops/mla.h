@@ -17,6 +17,7 @@
 #include "ops/cache_view.h"
 #include "ops/context.h"
 #include "ops/indexer.h"
+#include "ops/list_parts.h"
 #include "ops/matmul.h"
 #include "ops/row_union.h"
 #include "ops/rows.h"
@@ -111,7 +112,6 @@ struct RowAttention {
   size_t lse_stride = 0;
 };
 
-inline constexpr size_t kMaxAttentionParts = 8;
 inline constexpr size_t kHeadsPerItem = 128;  // heads that share one gather of a row
 
 // Bytes of one thread's scratch for attend_rows(), a multiple of 64.

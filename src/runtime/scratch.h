@@ -7,6 +7,8 @@
 #include <limits>
 #include <vector>
 
+#include "dsa/workspace.h"
+
 #include "common/math.h"
 #include "common/status_macros.h"
 #include "runtime/aligned_buffer.h"
@@ -40,12 +42,21 @@ class ScratchPlan {
       return error(StatusCode::kResourceExhausted, "{}: more than {} bytes", what, kTooMany);
     }
     Result<AlignedBuffer> buffer = AlignedBuffer::allocate(n_bytes_, what);
-    if (!buffer.ok()) return buffer;
-    for (const Piece& piece : pieces_) {
-      const void* address = buffer->data() + piece.offset;
-      std::memcpy(piece.pointer, &address, sizeof address);  // a T*, whatever T is
-    }
+    if (buffer.ok()) set_pointers(buffer->data());
     return buffer;
+  }
+
+  // The pieces lie in a workspace instead.   Errors  those of Workspace::take()
+  Status place(Workspace& workspace) const {
+    DSA_ASSIGN_OR_RETURN(const int64_t n_bytes, checked_bytes());
+    DSA_ASSIGN_OR_RETURN(uint8_t * memory, workspace.take(n_bytes));
+    set_pointers(memory);
+    return {};
+  }
+  // What a caller's memory of any alignment needs for that.
+  Result<int64_t> workspace_bytes() const {
+    DSA_ASSIGN_OR_RETURN(const int64_t n_bytes, checked_bytes());
+    return Workspace::unaligned_bytes(n_bytes);
   }
 
  private:
@@ -53,6 +64,19 @@ class ScratchPlan {
     void* pointer;  // T** of some T
     size_t offset;
   };
+
+  Result<int64_t> checked_bytes() const {
+    constexpr int64_t kMost = std::numeric_limits<int64_t>::max() - Workspace::kAlignment;
+    if (n_bytes_ <= static_cast<size_t>(kMost)) return static_cast<int64_t>(n_bytes_);
+    return error(StatusCode::kResourceExhausted, "workspace: more than {} bytes", kMost);
+  }
+  void set_pointers(uint8_t* memory) const {
+    for (const Piece& piece : pieces_) {
+      const void* address = memory + piece.offset;
+      std::memcpy(piece.pointer, &address, sizeof address);  // a T*, whatever T is
+    }
+  }
+
   static constexpr size_t kAlignment = 64;
   static constexpr size_t kTooMany = std::numeric_limits<size_t>::max();
   std::vector<Piece> pieces_;

@@ -103,6 +103,9 @@ class Attend : public TierTest {
     AttendArgs args;
     args.layout = problem.rows->layout();
     args.base = problem.rows->base();
+    args.row_stride = problem.rows->places().row_stride;
+    args.page_gap = problem.rows->places().page_gap;
+    args.page_shift = problem.rows->places().page_shift;
     args.rows = problem.list.data();
     args.n_rows = problem.list.size();
     args.q = problem.q.data();
@@ -237,6 +240,35 @@ TEST_P(Attend, MatchesTheOracleAtTheShapeOfTheModels) {
   Problem problem = make_problem(rows, list, 16, 1, 8);
   problem.scale = 0.1352338F;
   expect_oracle(problem, run(problem));
+}
+
+TEST_P(Attend, OfRowsApartEqualsThatOfRowsThatFollowEachOther) {
+  for (const CacheFormat format : kFormats) {
+    const LatentLayout layout = {format, 96, 16};
+    const size_t apart = layout.row_bytes() + 7;
+    const RowPlaces places[] = {
+        {apart, 0, 0},   // rows with bytes between them
+        {apart, 33, 4},  // and pages of 16 with more
+        // Pages of 5 rows, numbered as pages of 8: three strides less from page to page.
+        {apart, 0 - 3 * apart, 3},
+    };
+    const LatentRows dense(layout, 200, 28);
+    std::vector<int32_t> list;
+    for (int32_t j = 0; j < 150; ++j)
+      list.push_back(j / 5 % 25 * 8 + j % 5);  // rows there are in pages of 5
+    const Result expected = run(make_problem(dense, list, 6, 2, 29));
+    for (const RowPlaces& place : {places[0], places[1]}) {
+      const LatentRows rows(layout, 200, 28, place);
+      const Result result = run(make_problem(rows, list, 6, 2, 29));
+      EXPECT_TRUE(same_bits(expected.out, result.out.data()));
+      EXPECT_TRUE(same_bits(expected.lse, result.lse.data()));
+    }
+    LatentRows rows(layout, 205, 28, places[2]);
+    for (size_t r = 0; r < 200; ++r) {
+      if (r % 8 < 5) rows.copy(dense, r);
+    }
+    EXPECT_TRUE(same_bits(expected.out, run(make_problem(rows, list, 6, 2, 29)).out.data()));
+  }
 }
 
 TEST_P(Attend, SkipsNegativeRowsAndCountsRepeatedOnes) {

@@ -13,10 +13,23 @@
 
 namespace dsa::kernels {
 
+// Where rows lie: pages of 2^page_shift of them.
+struct RowPlaces {
+  size_t row_stride = 0;  // bytes; 0: dense
+  size_t page_gap = 0;
+  unsigned page_shift = 0;
+
+  size_t offset(const LatentLayout& layout, size_t row) const {
+    const size_t stride = row_stride != 0 ? row_stride : layout.row_bytes();
+    return row * stride + (row >> page_shift) * page_gap;
+  }
+};
+
 class LatentRows {
  public:
-  LatentRows(const LatentLayout& layout, size_t n_rows, unsigned seed)
-      : layout_(layout), bytes_(n_rows * layout.row_bytes() + 1) {
+  // The values depend on the seed, not on the places. Bytes between rows make NaNs.
+  LatentRows(const LatentLayout& layout, size_t n_rows, unsigned seed, const RowPlaces& places = {})
+      : layout_(layout), places_(places), bytes_(places.offset(layout, n_rows) + 1, 0xFF) {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal;
     for (size_t r = 0; r < n_rows; ++r) {
@@ -45,18 +58,23 @@ class LatentRows {
   void set_scale(size_t r, size_t group, float scale) {
     std::memcpy(at(r) + layout_.scale_offset() + 4 * group, &scale, sizeof(scale));
   }
+  void copy(const LatentRows& other, size_t r) {
+    std::memcpy(at(r), other.base() + other.places_.offset(layout_, r), layout_.row_bytes());
+  }
   void fill_with_nan(size_t r) { std::memset(at(r), 0xFF, layout_.row_bytes()); }
 
   const LatentLayout& layout() const { return layout_; }
+  const RowPlaces& places() const { return places_; }
   const uint8_t* base() const { return bytes_.data() + 1; }
   std::vector<double> row(size_t r) const {
-    return reference::latent_row(layout_, base() + r * layout_.row_bytes());
+    return reference::latent_row(layout_, base() + places_.offset(layout_, r));
   }
 
  private:
-  uint8_t* at(size_t r) { return bytes_.data() + 1 + r * layout_.row_bytes(); }
+  uint8_t* at(size_t r) { return bytes_.data() + 1 + places_.offset(layout_, r); }
 
   LatentLayout layout_;
+  RowPlaces places_;
   std::vector<uint8_t> bytes_;
 };
 

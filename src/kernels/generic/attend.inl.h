@@ -63,7 +63,7 @@ inline size_t listed_rows(const Attend& a, size_t begin, const uint8_t** rows) n
   size_t n = 0;
   for (size_t j = begin; j < a.args.n_rows && j < begin + kBlockRows; ++j) {
     if (a.args.rows[j] < 0) continue;
-    rows[n++] = a.args.base + static_cast<size_t>(a.args.rows[j]) * a.args.layout.row_bytes();
+    rows[n++] = a.cached(a.args.rows[j]);
   }
   return n;
 }
@@ -181,8 +181,9 @@ void attend_rows(const AttendArgs& args) noexcept {
   if (args.n_heads == 0) return;
   const bool masked = args.visible != nullptr;
   const size_t most = chunk_queries(args.n_heads, masked);
-  Attend a = {args, shape, 0,  0,  {}, 0,  static_cast<float*>(args.scratch),
-              {},   {},    {}, {}, {}, {}, {}};
+  const size_t row_stride = args.row_stride != 0 ? args.row_stride : args.layout.row_bytes();
+  Attend a = {args, row_stride, shape, 0,  0,  {}, 0, static_cast<float*>(args.scratch),
+              {},   {},         {},    {}, {}, {}, {}};
   a.values = a.keys + shape.keys();
   a.logits = a.values + shape.values();
   a.query = a.logits + shape.logits();

@@ -46,17 +46,16 @@ void gather(const Attend& a, size_t begin, size_t n, const RowBits& wanted) noex
   const size_t n_tile = round_up_to(n, kTileAccumulators);
   for (size_t j = 0; j < n_tile; ++j) {
     if (j + kRowsAhead < n && wanted.has(j + kRowsAhead)) {
-      const size_t next = static_cast<size_t>(args.rows[begin + j + kRowsAhead]);
+      const uint8_t* next = a.cached(args.rows[begin + j + kRowsAhead]);
       for (size_t line = 0; line < row_bytes; line += 64)
-        __builtin_prefetch(args.base + next * row_bytes + line);
+        __builtin_prefetch(next + line);
     }
     float* units = a.keys + j * a.shape.stride;
     if (!wanted.has(j)) {
       __builtin_memset(units, 0, sizeof(float) * a.shape.stride);
       continue;
     }
-    const size_t row = static_cast<size_t>(args.rows[begin + j]);
-    Rows::load(args.layout, args.base + row * row_bytes, units);
+    Rows::load(args.layout, a.cached(args.rows[begin + j]), units);
     __builtin_memset(units + a.shape.n_units, 0,
                      sizeof(float) * (a.shape.stride - a.shape.n_units));
   }

@@ -135,6 +135,7 @@ struct Trickle {
 // One chunk of queries under way. Lanes: group by group, in a group query by query.
 struct Attend {
   const AttendArgs& args;
+  size_t row_stride;
   AttendShape shape;
   size_t first_query;
   size_t n_queries;
@@ -150,6 +151,10 @@ struct Attend {
   float* row_sum;  // [lanes]
   float* rescale;  // [lanes] what the block at hand multiplies the output by
 
+  const uint8_t* cached(int32_t row) const noexcept {
+    const auto r = static_cast<size_t>(row);
+    return args.base + (r * row_stride + (r >> args.page_shift) * args.page_gap);
+  }
   // Logits, or a unit of weights, of a lane.
   float* logit(size_t row, size_t of_lane) const noexcept {
     return logits + (of_lane / kLanes * kBlockRows + row) * kLanes + of_lane % kLanes;
