@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dsa/cpu.h"
@@ -31,7 +32,11 @@ Result<const kernels::KernelTable*> select_kernels() {
 }
 
 CpuInfo cpu_info() {
-  CpuInfo info = detect_cpu();
+  HostCpu cpu = detect_cpu();
+  CpuInfo info;
+  info.model_name = std::move(cpu.model_name);
+  info.n_threads = cpu.n_threads;
+  info.features = std::move(cpu.features);
   info.compiled = {"scalar", "avx2", "avx512"};
   info.runnable = runnable_tiers();
   return info;

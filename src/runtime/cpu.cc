@@ -36,13 +36,13 @@ ProcCpu read_proc_cpuinfo() {
 
 }  // namespace
 
-CpuInfo detect_cpu() {
+HostCpu detect_cpu() {
   constexpr std::string_view kFeatures[] = {
       "avx2",        "fma",        "f16c",         "bmi2",     "avx512f",
       "avx512bw",    "avx512dq",   "avx512vl",     "avx512cd", "avx512_vnni",
       "avx512_bf16", "avx512vbmi", "avx512_vbmi2", "amx_bf16", "amx_int8"};
   const ProcCpu cpu = read_proc_cpuinfo();
-  CpuInfo info;
+  HostCpu info;
   info.model_name = cpu.model_name;
   info.n_threads = ThreadPool(0).n_threads();
   for (const std::string_view feature : kFeatures) {

@@ -1,11 +1,17 @@
 // What the operating system says about this CPU.
 #pragma once
 
-#include "dsa/cpu.h"
+#include <string>
+#include <vector>
 
 namespace dsa {
 
-// Everything of CpuInfo but the tiers, which the runtime layer does not know.
-CpuInfo detect_cpu();
+struct HostCpu {
+  std::string model_name;             // e.g. "AMD EPYC 9645", empty when unknown
+  int n_threads = 0;                  // hardware threads this process may run on
+  std::vector<std::string> features;  // those the kernels care about, e.g. "avx512_bf16"
+};
+
+HostCpu detect_cpu();
 
 }  // namespace dsa
