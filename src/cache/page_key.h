@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "common/sha256.h"
+#include "digest/sha256.h"
 
 namespace dsa {
 

@@ -9,8 +9,8 @@
 #include <map>
 #include <utility>
 
-#include "common/sha256.h"
 #include "common/status_macros.h"
+#include "digest/sha256.h"
 
 namespace dsa {
 namespace {

@@ -16,7 +16,7 @@
 
 #include "dsa/status.h"
 
-#include "common/sha256.h"
+#include "digest/sha256.h"
 #include "formats/dtype.h"
 #include "io/mapped_file.h"
 

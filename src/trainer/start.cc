@@ -7,9 +7,9 @@
 
 #include "dsa/token_data.h"
 
-#include "common/sha256.h"
 #include "common/status_macros.h"
 #include "data/control_ids.h"
+#include "digest/sha256.h"
 #include "io/mapped_file.h"
 #include "io/open_source.h"
 #include "trainer/mla_source.h"
