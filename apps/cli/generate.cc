@@ -94,7 +94,7 @@ Status Generator::prefill(std::span<const int32_t> prompt, bool quiet, Generatio
   };
   Progress progress("prefill", static_cast<int64_t>(rest.size()), quiet);
   int64_t n_read = 0;
-  const auto status = engine_->prefill(sequence_, rest, forward_hooks, dsa::LogitsWanted::kLast,
+  const auto status = engine_->prefill(sequence_, rest, forward_hooks, dsa::RowsWanted::kLast,
                                        [&progress, &n_read](int64_t done, int64_t) {
                                          n_read = done;
                                          progress.update(done);

@@ -119,7 +119,7 @@ class Scorer {
       const auto next = static_cast<size_t>(row.position) + 1;
       if (next < tokens.size() && next >= window.first_scored) add(row.logits, tokens[next]);
     };
-    const auto status = engine_->prefill(*sequence, tokens, hooks, dsa::LogitsWanted::kAll,
+    const auto status = engine_->prefill(*sequence, tokens, hooks, dsa::RowsWanted::kAll,
                                          [this, &progress](int64_t done, int64_t) {
                                            progress.update(score_.n_computed + done);
                                            return !interrupted();

@@ -119,7 +119,7 @@ Status decode_rest(dsa::Engine& engine,
   const auto hooks = recorder.hooks();
   for (auto i = static_cast<size_t>(trace.n_prefill); i < trace.tokens.size(); ++i) {
     if (recorder.stopped()) break;
-    const dsa::Step step{sequence, trace.tokens.subspan(i, 1), dsa::LogitsWanted::kLast};
+    const dsa::Step step{sequence, trace.tokens.subspan(i, 1), dsa::RowsWanted::kLast};
     if (auto status = engine.forward({&step, 1}, hooks); !status.ok()) return status;
     progress.update(static_cast<int64_t>(i) + 1);
   }
@@ -159,7 +159,7 @@ Status run_trace(dsa::Engine& engine, const Trace& trace) {
   Progress progress("computing", n_tokens, trace.quiet);
   const auto status = engine.prefill(
       *sequence, trace.tokens.first(static_cast<size_t>(trace.n_prefill)), recorder.hooks(),
-      dsa::LogitsWanted::kAll, [&progress, &recorder](int64_t done, int64_t) {
+      dsa::RowsWanted::kAll, [&progress, &recorder](int64_t done, int64_t) {
         progress.update(done);
         return !recorder.stopped();
       });

@@ -26,13 +26,43 @@ struct EngineOptions {
   int64_t cache_tokens = 4096;  // capacity over all sequences; rounded up to pages of 64
   bool resident_cache = false;  // have its memory at once, so that no step waits for the system
   int64_t max_sequences = 64;
-  int64_t max_batch_tokens = 256;  // tokens of one forward() call; sizes the scratch memory
-  int64_t max_nested_tokens = 0;   // likewise, of a call from ForwardHooks::between; 0: none
-  int n_threads = 0;               // 0: every hardware thread
+  int64_t max_batch_tokens = 256;      // tokens of one pass; sizes the scratch memory
+  int64_t max_interleaved_tokens = 0;  // likewise, of a pass begun while another is under way, in
+                                       // scratch memory of its own; 0: there can be none
+  int n_threads = 0;                   // 0: every hardware thread
   AttentionOptions attention;
 };
 
 using PageId = int32_t;  // a page of the pool: kTokensPerPage tokens in every layer
+
+// A forward pass under way. Its sequences have their new tokens once its last piece has run. A pass
+// that ends before, because it is dropped or a hook throws, leaves them as they were. Until it ends
+// they can be used for nothing else.
+//
+// Thread safety   that of its engine, which must outlive it.
+class Pass {
+ public:
+  Pass(Pass&& other) noexcept;
+  Pass& operator=(Pass&& other) noexcept;  // drops the pass that was here
+  ~Pass();                                 // drops a pass that has not ended
+
+  // Computes the next piece: the attention half of the next layer, its feed-forward half, or, after
+  // all layers, what is wanted of the last one's output. Returns whether there are more; false for
+  // a pass that has ended, and for a call from a hook of the pass itself. Between two pieces other
+  // passes can be begun and advanced, in any order: every pass gives the bits that it gives alone.
+  bool advance();
+
+  bool under_way() const;  // it has neither ended nor been moved from
+
+ private:
+  friend class Engine;
+  class State;
+  Pass(State* state, uint64_t ticket);
+  void drop();
+
+  State* state_;
+  uint64_t ticket_;
+};
 
 struct MemoryUse {
   int64_t weight_bytes = 0;        // mapped from the checkpoint
@@ -46,7 +76,7 @@ struct MemoryUse {
 // Thread safety   one thread at a time.
 // Invariants
 //   1. All memory is allocated by create(); forward() allocates nothing that grows with context.
-//   2. A call that fails leaves every sequence as it was.
+//   2. A call that fails, and a pass that does not get to its end, leave every sequence as it was.
 //   3. Results do not depend on the number of threads, nor on the other steps of the batch.
 class Engine {
  public:
@@ -67,22 +97,26 @@ class Engine {
   Status release_sequence(SequenceId sequence);
   Result<int64_t> sequence_length(SequenceId sequence) const;
 
-  // Appends each step's tokens to its sequence (it is taken to have them while hooks are called;
-  // until the call ends it cannot be used otherwise) and computes what the hooks want. Steps of the
-  // same sequence follow each other and give, bit for bit, what a call for each of them would give.
-  //   Errors  kInvalidArgument (empty step, token outside the vocabulary, more than
-  //           max_batch_tokens; from a hook: more than max_nested_tokens, a sequence that is being
-  //           computed, a hook of a hook), kNotFound (sequence), kResourceExhausted (the page pool
-  //           is full). On error nothing has changed.
+  // Begins a pass that appends each step's tokens to its sequence and computes what the hooks want.
+  // Steps of the same sequence follow each other and give, bit for bit, what a pass for each of
+  // them would give. The batch is copied.
+  //   Errors  kInvalidArgument (empty step, token outside the vocabulary, a sequence that another
+  //           pass computes; more than max_batch_tokens or, while another pass is under way,
+  //           max_interleaved_tokens; more passes than that), kNotFound (sequence),
+  //           kResourceExhausted (the page pool is full). On error nothing has changed.
+  Result<Pass> begin(std::span<const Step> batch, ForwardHooks hooks);
+
+  // Begins a pass and advances it to its end.   Errors  those of begin().
   Status forward(std::span<const Step> batch, const ForwardHooks& hooks);
 
   // Appends any number of tokens to one sequence, in chunks of max_batch_tokens. Logits of the last
   // token (kLast) or all (kAll) go to hooks.logits. progress(done, total) is called after each
-  // chunk; when it returns false the rest is left out and the call succeeds.
+  // chunk; when it returns false the rest is left out and the call succeeds. Chunks before one that
+  // ends early, because a hook throws, stay.
   Status prefill(SequenceId sequence,
                  std::span<const int32_t> tokens,
                  const ForwardHooks& hooks,
-                 LogitsWanted logits = LogitsWanted::kLast,
+                 RowsWanted logits = RowsWanted::kLast,
                  const std::function<bool(int64_t done, int64_t total)>& progress = nullptr);
 
   // Appends one token and returns the logits of its successor, [vocab_size]; valid until the next

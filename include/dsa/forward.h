@@ -1,4 +1,5 @@
-// What a forward pass takes and gives: steps of sequences in, rows of logits and selections out.
+// What a forward pass takes and gives: steps of sequences in, rows of logits, hidden states and
+// selections out.
 #pragma once
 
 #include <cstddef>
@@ -21,13 +22,15 @@ struct AttentionOptions {
 
 using SequenceId = int32_t;
 
-enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
+// Of which tokens of a step there are results.
+enum class RowsWanted : uint8_t { kNone, kLast, kAll };
 
 // One sequence's share of a batch: tokens to append to it, in order.
 struct Step {
   SequenceId sequence = -1;
   std::span<const int32_t> tokens;
-  LogitsWanted logits = LogitsWanted::kLast;
+  RowsWanted logits = RowsWanted::kLast;
+  RowsWanted hidden = RowsWanted::kNone;
   bool selections = true;  // whether ForwardHooks::selection is called for it
 };
 
@@ -35,6 +38,14 @@ struct LogitsRow {
   size_t step = 0;                // index into the batch
   int64_t position = 0;           // of the token whose successor the logits predict
   std::span<const float> logits;  // [vocab_size]; valid during the call only
+};
+
+// The residual stream after the last layer, before the final norm: what the logits of the same
+// position are computed from.
+struct HiddenRow {
+  size_t step = 0;
+  int64_t position = 0;
+  std::span<const float> hidden;  // [hidden_size]; valid during the call only
 };
 
 // What one query of one layer attended to.
@@ -47,14 +58,17 @@ struct SelectionRow {
                                        // in layers whose indexer does not run
 };
 
-// Called on the thread that calls forward(), rows in batch order, selections layer by layer.
+// What a pass hands out while it is computed: rows in batch order, selections layer by layer.
+//
+// Hooks are called on the thread that advances the pass, at the end of a piece. A hook may use the
+// engine for other sequences than those of the pass, up to beginning another pass; it may drop the
+// pass it belongs to; and it may throw: what it throws comes out of the call that advanced the pass
+// (Pass::advance(), Engine::forward(), prefill(), decode()), and the pass is dropped.
 struct ForwardHooks {
   std::function<void(const LogitsRow&)> logits;
+  std::function<void(const HiddenRow&)> hidden;
   std::function<void(const SelectionRow&)> selection;
   bool selection_scores = false;  // run the indexer even where everything is selected
-  // After each half of a layer, attention and feed-forward. It may call forward() for other
-  // sequences than those of the batch, so that they need not wait for a long one to end.
-  std::function<void()> between;
 };
 
 }  // namespace dsa

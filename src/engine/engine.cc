@@ -28,7 +28,8 @@ Result<EngineOptions> resolve(const ModelConfig& config, EngineOptions options) 
   DSA_RETURN_IF_ERROR(check_option("cache_tokens", options.cache_tokens, 1, kMaxTokens));
   DSA_RETURN_IF_ERROR(check_option("max_sequences", options.max_sequences, 1, 1 << 20));
   DSA_RETURN_IF_ERROR(check_option("max_batch_tokens", options.max_batch_tokens, 1, 1 << 16));
-  DSA_RETURN_IF_ERROR(check_option("max_nested_tokens", options.max_nested_tokens, 0, 1 << 16));
+  DSA_RETURN_IF_ERROR(
+      check_option("max_interleaved_tokens", options.max_interleaved_tokens, 0, 1 << 16));
   DSA_RETURN_IF_ERROR(check_option("n_threads", options.n_threads, 0, 4096));
   DSA_RETURN_IF_ERROR(check_option("top_k", attention.top_k, 1, kMaxTokens));
   DSA_RETURN_IF_ERROR(check_option("keep_first", attention.keep_first, 0, attention.top_k));
@@ -63,14 +64,12 @@ Status Engine::Impl::allocate() {
   const ModelConfig& config = model->config();
   DSA_ASSIGN_OR_RETURN(const kernels::KernelTable* table, select_kernels());
   DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(config, options)));
-  DSA_ASSIGN_OR_RETURN(forward, ForwardPass::create(config, model->impl().weights,
-                                                    pass_options(options, options.max_batch_tokens),
-                                                    {table, &threads}, &*pool));
-  if (options.max_nested_tokens > 0) {
-    DSA_ASSIGN_OR_RETURN(nested,
-                         ForwardPass::create(config, model->impl().weights,
-                                             pass_options(options, options.max_nested_tokens),
-                                             {table, &threads}, &*pool));
+  for (const int64_t max_tokens : {options.max_batch_tokens, options.max_interleaved_tokens}) {
+    if (max_tokens == 0) continue;
+    DSA_ASSIGN_OR_RETURN(auto forward, ForwardPass::create(config, model->impl().weights,
+                                                           pass_options(options, max_tokens),
+                                                           {table, &threads}, &*pool));
+    passes.push_back(std::make_unique<Pass::State>(std::move(forward), max_tokens, &*pool));
   }
   sequences.resize(static_cast<size_t>(options.max_sequences));
   last_logits.resize(static_cast<size_t>(config.vocab_size));
@@ -86,7 +85,9 @@ SequencePages* Engine::Impl::find(SequenceId id) {
 Result<SequencePages*> Engine::Impl::find_idle(SequenceId id) {
   SequencePages* const sequence = find(id);
   if (sequence == nullptr) return not_found(id);
-  if (is_running(id)) return invalid_argument("sequence {}: is being computed, want another", id);
+  if (is_computed(id)) {
+    return invalid_argument("sequence {}: a pass that is under way computes it, want another", id);
+  }
   return sequence;
 }
 
@@ -118,23 +119,29 @@ Status Engine::Impl::check_step(const Step& step, size_t index) {
   return {};
 }
 
-Status Engine::Impl::check_batch(std::span<const Step> batch) {
+Result<Pass::State*> Engine::Impl::free_pass() {
+  for (const std::unique_ptr<Pass::State>& pass : passes) {
+    if (!pass->under_way()) return pass.get();
+  }
+  return invalid_argument("passes under way: {}, want at most {} with max_interleaved_tokens {}",
+                          passes.size() + 1, passes.size(), options.max_interleaved_tokens);
+}
+
+Status Engine::Impl::check_batch(std::span<const Step> batch, const Pass::State& pass) {
   int64_t n_tokens = 0;
   for (size_t i = 0; i < batch.size(); ++i) {
     DSA_RETURN_IF_ERROR(check_step(batch[i], i));
     n_tokens += static_cast<int64_t>(batch[i].tokens.size());
   }
-  const int64_t most = depth == 0   ? options.max_batch_tokens
-                       : depth == 1 ? options.max_nested_tokens
-                                    : 0;
-  if (n_tokens <= most) return {};
-  return invalid_argument("batch: {} tokens, want at most {}{}", n_tokens, most,
-                          depth == 0 ? "" : " inside another");
+  if (n_tokens <= pass.max_tokens()) return {};
+  const bool first = &pass == passes.front().get();
+  return invalid_argument("batch: {} tokens, want at most {}{}", n_tokens, pass.max_tokens(),
+                          first ? "" : " while another pass is under way");
 }
 
-bool Engine::Impl::is_running(SequenceId id) const {
-  return std::any_of(running.begin(), running.end(),
-                     [id](const Step& step) { return step.sequence == id; });
+bool Engine::Impl::is_computed(SequenceId id) const {
+  return std::any_of(passes.begin(), passes.end(),
+                     [id](const auto& pass) { return pass->computes(id); });
 }
 
 Status Engine::Impl::reserve(std::span<const Step> batch) {
@@ -146,27 +153,6 @@ Status Engine::Impl::reserve(std::span<const Step> batch) {
   }
   std::erase_if(growths, [](const Growth& growth) { return growth.n == 0; });
   return dsa::reserve(&*pool, growths);
-}
-
-Status Engine::Impl::run(std::span<const Step> batch, const ForwardHooks& hooks) {
-  DSA_RETURN_IF_ERROR(check_batch(batch));
-  DSA_RETURN_IF_ERROR(reserve(batch));
-  std::vector<PlacedStep> steps;
-  steps.reserve(batch.size());
-  for (const Step& step : batch) {
-    SequencePages& sequence = *find(step.sequence);
-    steps.push_back(
-        {step.tokens, sequence.length(), sequence.pages(), step.logits, step.selections});
-    sequence.commit(static_cast<int64_t>(step.tokens.size()));
-  }
-  if (depth == 0) running = batch;
-  ForwardPass* const pass = depth++ == 0 ? forward.get() : nested.get();
-  pass->begin(steps, hooks);
-  while (pass->advance()) {
-    if (hooks.between) hooks.between();
-  }
-  if (--depth == 0) running = {};
-  return {};
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -193,8 +179,8 @@ MemoryUse Engine::memory() const {
   use.weight_bytes = impl_->model->weight_bytes();
   use.latent_cache_bytes = impl_->pool->latent_bytes();
   use.index_cache_bytes = impl_->pool->index_bytes();
-  use.scratch_bytes = impl_->forward->scratch_bytes();
-  if (impl_->nested) use.scratch_bytes += impl_->nested->scratch_bytes();
+  for (const auto& pass : impl_->passes)
+    use.scratch_bytes += pass->scratch_bytes();
   use.n_pages = impl_->pool->n_pages();
   use.n_free_pages = impl_->pool->n_free();
   return use;
@@ -225,17 +211,39 @@ Result<int64_t> Engine::sequence_length(SequenceId id) const {
   return sequence->length();
 }
 
+Result<Pass> Engine::begin(std::span<const Step> batch, ForwardHooks hooks) {
+  DSA_ASSIGN_OR_RETURN(Pass::State* const pass, impl_->free_pass());
+  DSA_RETURN_IF_ERROR(impl_->check_batch(batch, *pass));
+  DSA_RETURN_IF_ERROR(impl_->reserve(batch));
+  std::vector<PlacedStep> steps;
+  std::vector<SequenceId> ids;
+  std::vector<SequencePages*> sequences;
+  std::vector<int64_t> n_before(impl_->sequences.size(), 0);  // tokens of earlier steps
+  for (const Step& step : batch) {
+    SequencePages* const sequence = impl_->find(step.sequence);
+    int64_t& before = n_before[static_cast<size_t>(step.sequence)];
+    steps.push_back({step.tokens, sequence->length() + before, sequence->pages(), step.logits,
+                     step.hidden, step.selections});
+    ids.push_back(step.sequence);
+    sequences.push_back(sequence);
+    before += static_cast<int64_t>(step.tokens.size());
+  }
+  return Pass(pass, pass->begin(steps, ids, sequences, std::move(hooks)));
+}
+
 Status Engine::forward(std::span<const Step> batch, const ForwardHooks& hooks) {
-  return impl_->run(batch, hooks);
+  DSA_ASSIGN_OR_RETURN(Pass pass, begin(batch, hooks));
+  while (pass.advance()) {
+  }
+  return {};
 }
 
 Status Engine::prefill(SequenceId sequence,
                        std::span<const int32_t> tokens,
                        const ForwardHooks& hooks,
-                       LogitsWanted logits,
+                       RowsWanted logits,
                        const std::function<bool(int64_t, int64_t)>& progress) {
-  const SequencePages* pages = impl_->find(sequence);
-  if (pages == nullptr) return Impl::not_found(sequence);
+  DSA_ASSIGN_OR_RETURN(const SequencePages* const pages, impl_->find_idle(sequence));
   const auto total = static_cast<int64_t>(tokens.size());
   // All chunks or none: what the last one would lack is refused before the first runs.
   const int64_t needed = pages->pages_needed(*impl_->pool, total);
@@ -249,10 +257,9 @@ Status Engine::prefill(SequenceId sequence,
   for (size_t first = 0; first < tokens.size(); first += chunk) {
     const size_t count = std::min(chunk, tokens.size() - first);
     const bool last = first + count == tokens.size();
-    const LogitsWanted wanted =
-        logits == LogitsWanted::kLast && !last ? LogitsWanted::kNone : logits;
+    const RowsWanted wanted = logits == RowsWanted::kLast && !last ? RowsWanted::kNone : logits;
     const Step step = {sequence, tokens.subspan(first, count), wanted};
-    DSA_RETURN_IF_ERROR(impl_->run({&step, 1}, hooks));
+    DSA_RETURN_IF_ERROR(forward({&step, 1}, hooks));
     const auto done = static_cast<int64_t>(first + count);
     if (progress && !progress(done, total)) return {};
   }
@@ -264,11 +271,11 @@ Result<std::span<const float>> Engine::decode(SequenceId sequence,
                                               const ForwardHooks& hooks) {
   ForwardHooks with_copy = hooks;
   with_copy.logits = [this, &hooks](const LogitsRow& row) {
-    std::copy(row.logits.begin(), row.logits.end(), impl_->last_logits.begin());
     if (hooks.logits) hooks.logits(row);
+    std::copy(row.logits.begin(), row.logits.end(), impl_->last_logits.begin());
   };
-  const Step step = {sequence, {&token, 1}, LogitsWanted::kLast};
-  DSA_RETURN_IF_ERROR(impl_->run({&step, 1}, with_copy));
+  const Step step = {sequence, {&token, 1}, RowsWanted::kLast};
+  DSA_RETURN_IF_ERROR(forward({&step, 1}, with_copy));
   return std::span<const float>(impl_->last_logits);
 }
 

@@ -13,7 +13,7 @@
 
 #include "cache/page_pool.h"
 #include "cache/sequence.h"
-#include "layers/forward_pass.h"
+#include "engine/pass_state.h"
 
 namespace dsa {
 
@@ -22,10 +22,9 @@ struct Engine::Impl {
   EngineOptions options;
   ThreadPool threads;
   std::optional<PagePool> pool;
-  std::unique_ptr<ForwardPass> forward;
-  std::unique_ptr<ForwardPass> nested;  // of calls from hooks; null: none
-  std::span<const Step> running;        // the batch whose hooks are being called
-  int depth = 0;                        // of calls to forward()
+  // Passes that may be under way at a time: one of max_batch_tokens, and with it one of
+  // max_interleaved_tokens where there is such an option.
+  std::vector<std::unique_ptr<Pass::State>> passes;
   std::vector<std::optional<SequencePages>> sequences;
   std::vector<float> last_logits;  // [vocab] of decode()
 
@@ -37,11 +36,11 @@ struct Engine::Impl {
   static Status not_found(SequenceId id);
   Result<SequenceId> add(SequencePages pages);
   Status check_step(const Step& step, size_t index);
-  Status check_batch(std::span<const Step> batch);
-  bool is_running(SequenceId id) const;
+  Status check_batch(std::span<const Step> batch, const Pass::State& pass);
+  bool is_computed(SequenceId id) const;
+  Result<Pass::State*> free_pass();
   // All pages of the batch, or none.
   Status reserve(std::span<const Step> batch);
-  Status run(std::span<const Step> batch, const ForwardHooks& hooks);
 };
 
 }  // namespace dsa

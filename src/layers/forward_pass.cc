@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "common/status_macros.h"
+#include "layers/wanted_rows.h"
 
 namespace dsa {
 
@@ -79,6 +80,7 @@ bool ForwardPass::advance() {
   const size_t piece = n_run_++;
   const size_t layer = piece / 2;
   if (layer == weights_.layers.size()) {
+    if (hooks_->hidden) report_hidden();
     if (hooks_->logits) head_.run(steps_, residual_, hooks_->logits);
     return false;
   }
@@ -118,6 +120,12 @@ void ForwardPass::report_selection(size_t layer) {
     if (!steps_[s].selections) continue;
     for (size_t i = 0; i < steps_[s].tokens.size(); ++i)
       hooks_->selection(selection_.row(s, i, layer));
+  }
+}
+
+void ForwardPass::report_hidden() {
+  for (const WantedRow& wanted : wanted_rows(steps_, &PlacedStep::hidden)) {
+    hooks_->hidden({wanted.step, wanted.position, {residual_.row(wanted.row), residual_.width()}});
   }
 }
 

@@ -41,7 +41,7 @@ class ForwardPass {
   void begin(std::span<const PlacedStep> steps, const ForwardHooks& hooks);
 
   // Runs the next piece: the attention half of a layer, its feed-forward half, or, after the last
-  // layer, the logits. False: that was the last one.
+  // layer, hidden rows and logits. False: that was the last one.
   bool advance();
 
   int64_t scratch_bytes() const { return static_cast<int64_t>(scratch_.size()); }
@@ -58,6 +58,7 @@ class ForwardPass {
   void run_attention(size_t layer);
   void run_feed_forward(size_t layer);
   void report_selection(size_t layer);
+  void report_hidden();
 
   const ModelWeights& weights_;
   const OpContext context_;

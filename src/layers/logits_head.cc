@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "layers/wanted_rows.h"
 #include "ops/matmul.h"
 
 namespace dsa {
@@ -10,29 +11,6 @@ namespace dsa {
 namespace {
 
 constexpr size_t kLogitBytes = size_t{8} << 20;  // logits that exist at a time
-
-struct WantedRow {
-  size_t row;
-  size_t step;
-  int64_t position;
-};
-
-std::vector<WantedRow> wanted_rows(std::span<const PlacedStep> steps) {
-  std::vector<WantedRow> wanted;
-  size_t first_row = 0;
-  for (size_t s = 0; s < steps.size(); ++s) {
-    const PlacedStep& step = steps[s];
-    const size_t n = step.tokens.size();
-    const size_t skip = step.logits == LogitsWanted::kAll    ? 0
-                        : step.logits == LogitsWanted::kLast ? n - 1
-                                                             : n;
-    for (size_t i = skip; i < n; ++i) {
-      wanted.push_back({first_row + i, s, step.first_position + static_cast<int64_t>(i)});
-    }
-    first_row += n;
-  }
-  return wanted;
-}
 
 }  // namespace
 
@@ -51,7 +29,7 @@ void LogitsHead::plan(ScratchPlan* plan, size_t max_rows) {
 void LogitsHead::run(std::span<const PlacedStep> steps,
                      const Residual& residual,
                      const std::function<void(const LogitsRow&)>& hook) {
-  const std::vector<WantedRow> wanted = wanted_rows(steps);
+  const std::vector<WantedRow> wanted = wanted_rows(steps, &PlacedStep::logits);
   const auto vocab = static_cast<size_t>(config_.vocab_size);
   for (size_t begin = 0; begin < wanted.size(); begin += n_rows_) {
     const size_t count = std::min(n_rows_, wanted.size() - begin);

@@ -12,7 +12,8 @@ struct PlacedStep {
   std::span<const int32_t> tokens;
   int64_t first_position = 0;      // of tokens[0] in its sequence
   std::span<const int32_t> pages;  // of the sequence; rows of the tokens are reserved
-  LogitsWanted logits = LogitsWanted::kNone;
+  RowsWanted logits = RowsWanted::kNone;
+  RowsWanted hidden = RowsWanted::kNone;
   bool selections = true;  // whether hooks see what its queries attend to
 
   int64_t length() const { return first_position + static_cast<int64_t>(tokens.size()); }

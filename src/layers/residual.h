@@ -27,6 +27,8 @@ class Residual {
   void plan(ScratchPlan* plan, size_t max_rows);
   void begin(size_t n_rows) { n_rows_ = n_rows; }
 
+  size_t width() const { return width_; }
+
   // Row i of the stream, [width]: the token's embedding goes here; at the end, what the final norm
   // reads.
   float* row(size_t i) const { return stream_ + i * width_; }

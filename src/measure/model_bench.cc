@@ -55,7 +55,7 @@ struct ModelBench::Impl {
     std::vector<int32_t> tokens(static_cast<size_t>(n_tokens));
     for (int32_t& id : tokens)
       id = token(random);
-    const PlacedStep step = {tokens, length - n_tokens, pages, LogitsWanted::kLast};
+    const PlacedStep step = {tokens, length - n_tokens, pages, RowsWanted::kLast};
     ForwardHooks hooks;
     hooks.logits = [this](const LogitsRow& row) { sink += row.logits.front(); };
     forward->begin({&step, 1}, hooks);

@@ -11,7 +11,10 @@ bool Batcher::compute_plan() {
   const Plan plan = std::exchange(plan_, {});
   if (plan.chunks.empty()) return false;
   const double start = clock_();
-  compute(plan, nullptr);
+  Result<Pass> pass = begin(plan);
+  while (pass.ok() && pass->advance()) {
+  }
+  end(plan, pass.status());
   budget_.record(plan.n_decoded, plan.n_chunks_read(), clock_() - start);
   return true;
 }
@@ -24,14 +27,16 @@ bool Batcher::compute_chunk_in_parts() {
   const double start = clock_();
   double part_start = start;
   double decoding = 0;
-  compute(plan, [&] {
+  Result<Pass> pass = begin(plan);
+  while (pass.ok() && pass->advance()) {
     const double now = clock_();
     budget_.record_part(now - part_start);
     if (budget_.decode_now(now - counted_until_, max_step_seconds_)) {
       decoding += decode_between_parts();
     }
     part_start = clock_();
-  });
+  }
+  end(plan, pass.status());
   budget_.record(0, plan.n_chunks_read(), clock_() - start - decoding);
   return true;
 }
@@ -44,7 +49,8 @@ double Batcher::decode_between_parts() {
   return clock_() - start;
 }
 
-void Batcher::compute(const Plan& plan, const std::function<void()>& between) {
+// The pass that computes the plan, which must stay until it ends.
+Result<Pass> Batcher::begin(const Plan& plan) {
   std::vector<Step> steps;
   bool selections = false;
   for (const auto& [generation, chunk] : plan.chunks) {
@@ -52,13 +58,12 @@ void Batcher::compute(const Plan& plan, const std::function<void()>& between) {
     step.sequence = generation->sequence;
     step.tokens = std::span<const int32_t>(generation->tokens)
                       .subspan(static_cast<size_t>(chunk.begin), static_cast<size_t>(chunk.size()));
-    step.logits = chunk.logits ? LogitsWanted::kLast : LogitsWanted::kNone;
+    step.logits = chunk.logits ? RowsWanted::kLast : RowsWanted::kNone;
     step.selections = chunk.logits && generation->wants_selections(generation->n_generated());
     selections = selections || step.selections;
     steps.push_back(step);
   }
   ForwardHooks hooks;
-  hooks.between = between;
   hooks.logits = [this, &plan](const LogitsRow& row) {
     choose(plan.chunks[row.step].generation, row.logits);
   };
@@ -72,7 +77,11 @@ void Batcher::compute(const Plan& plan, const std::function<void()>& between) {
                                         {selection.scores.begin(), selection.scores.end()}});
     };
   }
-  const Status status = engine_->forward(steps, hooks);
+  return engine_->begin(steps, std::move(hooks));
+}
+
+// What the plan's pass gave goes to its requests; status: whether there was one.
+void Batcher::end(const Plan& plan, const Status& status) {
   std::vector<Generation*> choosers;
   std::vector<Generation*> failed;
   for (const auto& [generation, chunk] : plan.chunks) {

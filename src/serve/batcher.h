@@ -78,7 +78,8 @@ class Batcher {
   bool compute_plan();
   bool compute_chunk_in_parts();
   double decode_between_parts();
-  void compute(const Plan& plan, const std::function<void()>& between);
+  Result<Pass> begin(const Plan& plan);
+  void end(const Plan& plan, const Status& status);
   void count_step();
   void choose(Generation* generation, std::span<const float> logits);
   void advance(Generation* generation, const Chunk& chunk);

@@ -88,7 +88,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(std::shared_ptr<const Model
   DSA_RETURN_IF_ERROR(check_options(options));
   EngineOptions wanted = engine_options;
   wanted.max_batch_tokens = std::max(wanted.max_batch_tokens, wanted.max_sequences + kChunkTokens);
-  wanted.max_nested_tokens = wanted.max_sequences;
+  wanted.max_interleaved_tokens = wanted.max_sequences;
   wanted.resident_cache = true;
   DSA_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::create(model, wanted));
   DSA_ASSIGN_OR_RETURN(const std::string tier, active_tier());

@@ -62,7 +62,7 @@ TEST_P(EnginePages, TakesSeveralStepsOfASequenceInOneBatchAsIfOneByOne) {
   const SequenceId first = *apart->create_sequence();
   std::vector<float> one_by_one;
   for (const auto& [begin, n] : {std::pair<size_t, size_t>{0, 64}, {64, 64}, {128, 33}, {161, 1}}) {
-    const Step step = {first, tokens(begin, n), LogitsWanted::kLast};
+    const Step step = {first, tokens(begin, n), RowsWanted::kLast};
     const std::vector<float> logits = last_logits(apart.get(), {&step, 1});
     one_by_one.insert(one_by_one.end(), logits.begin(), logits.end());
   }
@@ -70,13 +70,13 @@ TEST_P(EnginePages, TakesSeveralStepsOfASequenceInOneBatchAsIfOneByOne) {
   const auto together = make(small(GetParam()));
   const SequenceId other = *together->create_sequence();
   const SequenceId second = *together->create_sequence();
-  const Step before = {other, tokens(300, 20), LogitsWanted::kNone};
+  const Step before = {other, tokens(300, 20), RowsWanted::kNone};
   ASSERT_TRUE(together->forward({&before, 1}, {}).ok());
-  const Step batch[] = {{second, tokens(0, 64), LogitsWanted::kLast},
-                        {other, tokens(320, 1), LogitsWanted::kNone},
-                        {second, tokens(64, 64), LogitsWanted::kLast},
-                        {second, tokens(128, 33), LogitsWanted::kLast},
-                        {second, tokens(161, 1), LogitsWanted::kLast}};
+  const Step batch[] = {{second, tokens(0, 64), RowsWanted::kLast},
+                        {other, tokens(320, 1), RowsWanted::kNone},
+                        {second, tokens(64, 64), RowsWanted::kLast},
+                        {second, tokens(128, 33), RowsWanted::kLast},
+                        {second, tokens(161, 1), RowsWanted::kLast}};
   EXPECT_EQ(last_logits(together.get(), batch), one_by_one);
   EXPECT_EQ(*together->sequence_length(second), 162);
 }
@@ -84,11 +84,11 @@ TEST_P(EnginePages, TakesSeveralStepsOfASequenceInOneBatchAsIfOneByOne) {
 TEST_P(EnginePages, GivesTheSameBitsFromPagesThatWereHeldAfterTheirSequence) {
   const auto engine = make(small(GetParam()));
   const SequenceId first = *engine->create_sequence();
-  const Step read[] = {{first, tokens(0, 64), LogitsWanted::kNone},
-                       {first, tokens(64, 64), LogitsWanted::kNone}};
+  const Step read[] = {{first, tokens(0, 64), RowsWanted::kNone},
+                       {first, tokens(64, 64), RowsWanted::kNone}};
   ASSERT_TRUE(engine->forward(read, {}).ok());
   const PageId pages[] = {*engine->hold_page(first, 0), *engine->hold_page(first, 1)};
-  const Step rest = {first, tokens(128, 30), LogitsWanted::kLast};
+  const Step rest = {first, tokens(128, 30), RowsWanted::kLast};
   const std::vector<float> wanted = last_logits(engine.get(), {&rest, 1});
   ASSERT_TRUE(engine->release_sequence(first).ok());
   EXPECT_EQ(engine->memory().n_free_pages, 8);
@@ -96,7 +96,7 @@ TEST_P(EnginePages, GivesTheSameBitsFromPagesThatWereHeldAfterTheirSequence) {
   const SequenceId second = *engine->create_sequence();
   for (const PageId page : pages)
     ASSERT_TRUE(engine->append_page(second, page).ok());
-  const Step again = {second, tokens(128, 30), LogitsWanted::kLast};
+  const Step again = {second, tokens(128, 30), RowsWanted::kLast};
   EXPECT_EQ(last_logits(engine.get(), {&again, 1}), wanted);
   ASSERT_TRUE(engine->release_sequence(second).ok());
   for (const PageId page : pages)
@@ -115,7 +115,7 @@ TEST_P(EnginePages, GivesTheSameBitsFromPagesThatLeftThePoolAndCameBack) {
     ASSERT_TRUE(source->export_page(page, bytes[i]).ok());
     ASSERT_TRUE(source->drop_page(page).ok());
   }
-  const Step next = {first, tokens(100, 1), LogitsWanted::kLast};
+  const Step next = {first, tokens(100, 1), RowsWanted::kLast};
   const std::vector<float> wanted = last_logits(source.get(), {&next, 1});
 
   const auto target = make(small(GetParam()));
@@ -126,7 +126,7 @@ TEST_P(EnginePages, GivesTheSameBitsFromPagesThatLeftThePoolAndCameBack) {
     ASSERT_TRUE(target->append_page(second, *page, i == 0 ? 64 : 36).ok());
     ASSERT_TRUE(target->drop_page(*page).ok());
   }
-  const Step again = {second, tokens(100, 1), LogitsWanted::kLast};
+  const Step again = {second, tokens(100, 1), RowsWanted::kLast};
   EXPECT_EQ(last_logits(target.get(), {&again, 1}), wanted);
   ASSERT_TRUE(target->release_sequence(second).ok());
   EXPECT_EQ(target->memory().n_free_pages, 10);
@@ -140,8 +140,8 @@ TEST_P(EnginePages, LetsTwoForksGrowWhereOnePageIsFree) {
   const std::vector<uint8_t> bytes(static_cast<size_t>(engine->page_bytes()));
   while (engine->memory().n_free_pages > 1)
     ASSERT_TRUE(engine->import_page(bytes).ok());
-  const Step batch[] = {{first, tokens(70, 1), LogitsWanted::kLast},
-                        {second, tokens(70, 1), LogitsWanted::kLast}};
+  const Step batch[] = {{first, tokens(70, 1), RowsWanted::kLast},
+                        {second, tokens(70, 1), RowsWanted::kLast}};
   const std::vector<float> both = last_logits(engine.get(), batch);
   ASSERT_EQ(both.size() % 2, 0U);
   const auto half = both.begin() + static_cast<ptrdiff_t>(both.size() / 2);

@@ -87,10 +87,10 @@ TEST(Engine, RefusesStepsThatCannotBe) {
   const auto engine = make(small());
   const SequenceId id = *engine->create_sequence();
   const int32_t outside = 2048;
-  const Step empty = {id, {}, LogitsWanted::kNone};
-  const Step bad_token = {id, {&outside, 1}, LogitsWanted::kNone};
-  const Step unknown = {id + 1, tokens(0, 1), LogitsWanted::kNone};
-  const Step large = {id, tokens(0, 129), LogitsWanted::kNone};
+  const Step empty = {id, {}, RowsWanted::kNone};
+  const Step bad_token = {id, {&outside, 1}, RowsWanted::kNone};
+  const Step unknown = {id + 1, tokens(0, 1), RowsWanted::kNone};
+  const Step large = {id, tokens(0, 129), RowsWanted::kNone};
   EXPECT_EQ(engine->forward({&empty, 1}, {}).code(), StatusCode::kInvalidArgument);
   EXPECT_THAT(engine->forward({&bad_token, 1}, {}).message(),
               testing::HasSubstr("token 0 is 2048, want 0 to 2047"));
@@ -106,7 +106,7 @@ TEST(Engine, LosesNothingWhenThePoolIsExhausted) {
   const auto engine = make(options);
   const SequenceId id = *engine->create_sequence();
   const std::vector<float> before = last_logits(engine.get(), id, tokens(0, 100));
-  const Step step = {id, tokens(100, 40), LogitsWanted::kLast};
+  const Step step = {id, tokens(100, 40), RowsWanted::kLast};
   const Status status = engine->forward({&step, 1}, {});
   EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
   EXPECT_EQ(*engine->sequence_length(id), 100);
@@ -134,8 +134,8 @@ TEST(Engine, GivesASequenceTheSameBitsAloneAndInABatch) {
       if (row.step != (alone ? 0 : 1)) return;
       result.insert(result.end(), row.logits.begin(), row.logits.end());
     };
-    const Step batch[] = {{second, tokens(270, 33), LogitsWanted::kAll},
-                          {first, tokens(90, 1), LogitsWanted::kLast}};
+    const Step batch[] = {{second, tokens(270, 33), RowsWanted::kAll},
+                          {first, tokens(90, 1), RowsWanted::kLast}};
     const Status status =
         alone ? engine->forward({&batch[1], 1}, hooks) : engine->forward(batch, hooks);
     EXPECT_TRUE(status.ok()) << status.message();
@@ -273,7 +273,7 @@ TEST(Prefill, StopsWhenProgressSaysSo) {
   const SequenceId id = *engine->create_sequence();
   std::vector<int64_t> seen;
   EXPECT_TRUE(engine
-                  ->prefill(id, tokens(0, 300), {}, LogitsWanted::kNone,
+                  ->prefill(id, tokens(0, 300), {}, RowsWanted::kNone,
                             [&seen](int64_t done, int64_t total) {
                               EXPECT_EQ(total, 300);
                               seen.push_back(done);
@@ -282,68 +282,6 @@ TEST(Prefill, StopsWhenProgressSaysSo) {
                   .ok());
   EXPECT_THAT(seen, testing::ElementsAre(128, 256));
   EXPECT_EQ(*engine->sequence_length(id), 256);
-}
-
-TEST(Between, OtherSequencesCanBeComputedWithTheSameResults) {
-  EngineOptions options = small();
-  options.max_nested_tokens = 4;
-  const auto engine = make(options);
-  const SequenceId outer = *engine->create_sequence();
-  const SequenceId inner = *engine->create_sequence();
-  last_logits(engine.get(), inner, tokens(200, 100));
-  size_t n_decoded = 0;
-  std::vector<float> inner_logits, outer_logits;
-  ForwardHooks hooks;
-  hooks.logits = [&](const LogitsRow& row) {
-    outer_logits.assign(row.logits.begin(), row.logits.end());
-  };
-  hooks.between = [&] {
-    const auto logits = engine->decode(inner, tokens(300, 100)[n_decoded++]);
-    ASSERT_TRUE(logits.ok()) << logits.status().message();
-    inner_logits.assign(logits->begin(), logits->end());
-  };
-  const Step step = {outer, tokens(0, 90)};
-  ASSERT_TRUE(engine->forward({&step, 1}, hooks).ok());
-  EXPECT_EQ(n_decoded, 2 * trained_model()->config().n_layers);
-  EXPECT_EQ(outer_logits, last_logits(engine.get(), *engine->create_sequence(), tokens(0, 90)));
-  const SequenceId same = *engine->create_sequence();
-  std::vector<float> want = last_logits(engine.get(), same, tokens(200, 100));
-  for (size_t i = 0; i < n_decoded; ++i)
-    want = last_logits(engine.get(), same, tokens(300 + i, 1));
-  EXPECT_EQ(inner_logits, want);
-}
-
-TEST(Between, WhatIsBeingComputedIsLeftAlone) {
-  EngineOptions options = small();
-  options.max_nested_tokens = 4;
-  const auto engine = make(options);
-  const SequenceId outer = *engine->create_sequence();
-  const SequenceId inner = *engine->create_sequence();
-  ForwardHooks hooks;
-  ForwardHooks inner_hooks;
-  inner_hooks.between = [&] { EXPECT_FALSE(engine->decode(*engine->create_sequence(), 1).ok()); };
-  int calls = 0;
-  hooks.between = [&] {
-    if (calls++ > 0) return;
-    EXPECT_FALSE(engine->decode(outer, 1).ok());
-    EXPECT_FALSE(engine->release_sequence(outer).ok());
-    EXPECT_FALSE(engine->fork_sequence(outer).ok());
-    EXPECT_FALSE(engine->hold_page(outer, 0).ok());
-    EXPECT_FALSE(engine->prefill(inner, tokens(0, 5), {}).ok());
-    EXPECT_TRUE(engine->decode(inner, 1, inner_hooks).ok());
-  };
-  const Step step = {outer, tokens(0, 90)};
-  ASSERT_TRUE(engine->forward({&step, 1}, hooks).ok());
-  EXPECT_GT(calls, 0);
-  EXPECT_EQ(engine->sequence_length(outer).value(), 90);
-  EXPECT_TRUE(engine->release_sequence(outer).ok());
-  options.max_nested_tokens = 0;
-  const auto without = make(options);
-  const SequenceId only = *without->create_sequence();
-  const SequenceId other = *without->create_sequence();
-  hooks.between = [&] { EXPECT_FALSE(without->decode(other, 1).ok()); };
-  const Step one = {only, tokens(0, 9)};
-  EXPECT_TRUE(without->forward({&one, 1}, hooks).ok());
 }
 
 TEST(Memory, CachesTakeWhatTheEstimateSays) {

@@ -37,8 +37,12 @@ class NaiveModel {
       add(&x, feed_forward(i, prefix + "mlp.", normed));
     }
     ++position_;
+    hidden_ = x;
     return times("lm_head.weight", rms(x, "model.norm.weight"));
   }
+
+  // The residual stream of the last token, before the final norm.
+  const Vector& hidden() const { return hidden_; }
 
   const std::vector<std::vector<int32_t>>& selection() const { return selection_; }
 
@@ -313,6 +317,7 @@ class NaiveModel {
   std::vector<LayerCache> layers_;
   std::vector<int32_t> shared_selection_;
   Vector last_scores_;
+  Vector hidden_;
   std::vector<std::vector<int32_t>> selection_;
   std::vector<std::vector<int32_t>> forced_;
   std::vector<Vector> index_scores_;

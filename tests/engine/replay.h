@@ -60,7 +60,7 @@ inline Replay replay(const std::shared_ptr<const Model>& model,
   };
   const SequenceId sequence = *(*engine)->create_sequence();
   const std::span<const int32_t> all(tokens);
-  Status status = (*engine)->prefill(sequence, all.first(n_prefill), hooks, LogitsWanted::kAll);
+  Status status = (*engine)->prefill(sequence, all.first(n_prefill), hooks, RowsWanted::kAll);
   for (size_t i = n_prefill; i < tokens.size() && status.ok(); ++i) {
     status = (*engine)->decode(sequence, tokens[i], hooks).status();
   }

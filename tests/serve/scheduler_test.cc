@@ -182,8 +182,8 @@ TEST(Scheduler, ReportsTheSelectionsOfTheTokensAskedFor) {
     if (selection.position != 99) return;
     wanted.emplace_back(selection.positions.begin(), selection.positions.end());
   };
-  const Step steps[] = {{id, std::span(request.prompt).first(64), LogitsWanted::kNone},
-                        {id, std::span(request.prompt).subspan(64), LogitsWanted::kNone}};
+  const Step steps[] = {{id, std::span(request.prompt).first(64), RowsWanted::kNone},
+                        {id, std::span(request.prompt).subspan(64), RowsWanted::kNone}};
   ASSERT_TRUE(engine->forward(steps, hooks).ok());
   for (size_t layer = 0; layer < n_layers; ++layer)
     EXPECT_EQ(some.selections[0][layer].positions, wanted[layer]);
