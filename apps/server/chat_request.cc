@@ -115,7 +115,7 @@ void check_tools(Fields& fields, const Json& tools) {
   }
 }
 
-// What goes into the first system message beside its text.
+// What goes into the first system message in addition to its text.
 struct SystemExtras {
   std::string tools;
   std::string schema;

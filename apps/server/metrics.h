@@ -1,4 +1,4 @@
-// What /metrics tells beside the scheduler's counts.
+// What /metrics reports in addition to the scheduler's counts.
 #pragma once
 
 #include <array>

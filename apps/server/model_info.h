@@ -1,4 +1,4 @@
-// What the server knows of its model, beside the engine.
+// What the server knows of its model, apart from the engine.
 #pragma once
 
 #include <cstdint>

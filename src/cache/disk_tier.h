@@ -36,8 +36,8 @@ namespace dsa {
 
 class DiskTier {
  public:
-  // identity: 64 hexadecimal digits, of everything that a page's bytes depend on beside its tokens;
-  // description: of the same, for people.
+  // identity: 64 hexadecimal digits, of everything that a page's bytes depend on besides its
+  // tokens; description: of the same, for people.
   //   Errors  kIoError (the directory cannot be made or written), kResourceExhausted (in use by
   //           another process).
   static Result<std::unique_ptr<DiskTier>> open(const DiskCacheOptions& options,

@@ -78,14 +78,14 @@ Status SchemaReader::check_keywords(const Place& place) const {
   return Status();
 }
 
-// $ref, enum, const and anyOf decide alone: what stands beside them would be lost.
+// $ref, enum, const and anyOf decide alone: other keywords of the same schema would be lost.
 Status SchemaReader::refuse_beside(const Place& place, std::string_view alone) const {
   for (const JsonValue& member : place.value->members) {
     const bool harmless = member.key == alone || member.key == "$defs" ||
                           member.key == "definitions" || is_one_of(kIgnored, member.key);
     const bool type_of_values = member.key == "type" && (alone == "enum" || alone == "const");
     if (harmless || type_of_values) continue;
-    return unsupported("{}.{}: not supported beside {}", place.path, member.key, alone);
+    return unsupported("{}.{}: not supported together with {}", place.path, member.key, alone);
   }
   return Status();
 }

@@ -1,4 +1,4 @@
-// A file that appears whole or not at all: written beside its place, synced, renamed.
+// A file that appears whole or not at all: written under a temporary name, synced, renamed.
 #pragma once
 
 #include <cstddef>

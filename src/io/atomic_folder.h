@@ -1,4 +1,4 @@
-// A folder that appears whole or not at all: filled beside its place, synced, renamed.
+// A folder that appears whole or not at all: filled under a temporary name, synced, renamed.
 #pragma once
 
 #include <string>

@@ -35,7 +35,7 @@ bool exists(const std::string& path) {
   return std::filesystem::exists(path, ignored);
 }
 
-// An index may only name files that lie beside it.
+// An index may only name files in its own directory.
 bool is_plain_file_name(std::string_view name) {
   return !name.empty() && name != "." && name != ".." &&
          name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
@@ -50,7 +50,7 @@ Status read_weight_map(dom::element root, const std::string& index, WeightMap& m
     std::string_view shard;
     if (field.value.get(shard) != simdjson::SUCCESS || !is_plain_file_name(shard)) {
       return corruption(
-          "{}: tensor \"{:.200}\" is in {:.200}, want the name of a file beside the index", index,
+          "{}: tensor \"{:.200}\" is in {:.200}, want the name of a file next to the index", index,
           field.key, simdjson::minify(field.value));
     }
     if (!map.emplace(field.key, shard).second) {

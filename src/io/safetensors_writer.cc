@@ -133,7 +133,7 @@ Result<std::string> resolve_target(const std::string& path) {
   return target.string();
 }
 
-// A name beside `path` that no other writer uses.
+// A name in the directory of `path` that no other writer uses.
 std::string temporary_name(const std::string& path) {
   static std::atomic<unsigned> counter = 0;
   return fmt::format("{}.{}-{}.tmp", path, ::getpid(), counter++);

@@ -1,4 +1,4 @@
-// Every kernel at DeepSeek-V3.2's shape beside its limit.
+// Every kernel at DeepSeek-V3.2's shape, compared with its limit.
 #include <algorithm>
 #include <numeric>
 #include <optional>
@@ -155,7 +155,7 @@ class Cases {
     measure.shape = work.shape;
     measure.tier = context_.kernels->tier_name;
     measure.n_threads = context_.pool->n_threads();
-    // The limit is measured by turns with the kernel: a slow phase of the machine slows both.
+    // The limit is measured interleaved with the kernel: a slow phase of the machine slows both.
     std::vector<double> dots;
     std::vector<double> reads;
     measure.ms = time_repeatedly(options_.repetitions, call, [&] {

@@ -26,7 +26,7 @@ constexpr uint64_t kRounds = 100'000;  // of dot products, a thread's
 constexpr LatentLayout kRow = {CacheFormat::kFp8, 512, 64};
 
 // Until every thread has a core of its own, or a second has passed: a limit measured too low would
-// flatter everything that stands beside it.
+// flatter everything that is compared with it.
 void wait_for_cores(Executor* pool, DotLoop loop) {
   const auto best_of_some = [&](Executor* threads) {
     const auto rounds = kRounds * static_cast<uint64_t>(threads->n_threads());

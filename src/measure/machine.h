@@ -13,8 +13,8 @@
 
 namespace dsa {
 
-// Measures every limit a little at a time, so that what is held against them can run by turns with
-// it: a slow phase of the machine slows both.
+// Measures every limit in short slices, so that what is compared with the limits can run
+// interleaved with them: a slow phase of the machine slows both.
 class Yardsticks {
  public:
   //   Errors  kResourceExhausted: no memory for the table that is read.

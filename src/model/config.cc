@@ -126,7 +126,7 @@ void read_rope(ConfigFields& fields, const std::string& name, RopeConfig& rope) 
   rope.theta = fields.number_or("rope_theta", 0, kMinTheta, kMaxTheta);
   const double outer_theta = rope.theta;
   if (fields.has("rope_scaling") && fields.has("rope_parameters")) {
-    fields.refuse_as_unsupported("rope_scaling", "null beside rope_parameters");
+    fields.refuse_as_unsupported("rope_scaling", "null together with rope_parameters");
   }
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (const json* const object = fields.object_or_null(key)) {

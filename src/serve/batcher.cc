@@ -108,8 +108,8 @@ void Batcher::admit() {
   }
 }
 
-// Room for all of its tokens so far and one more, beside what running requests have yet to read.
-// Pages that others use of its prompt are there already.
+// Room for all of its tokens so far and one more, in addition to what running requests still have
+// to prefill. Pages that others use of its prompt are there already.
 bool Batcher::fits(const Generation& generation) const {
   int64_t needed = pages_for(generation.n_tokens() + 1);
   for (const PageKey& key : generation.keys) {

@@ -1,4 +1,4 @@
-// What the bytes of a page depend on beside its tokens.
+// What the bytes of a page depend on besides its tokens.
 #pragma once
 
 #include <string>

@@ -12,8 +12,8 @@ namespace dsa {
 
 class StepBudget {
  public:
-  // Chunks that fit into a step beside n_decoded sequences that decode; 1 while their cost is not
-  // known.
+  // Chunks that fit into a step together with n_decoded decoding sequences; 1 while their cost is
+  // not known.
   int64_t chunks(int64_t n_decoded, double seconds) const;
 
   // Whether streams that have waited so long get their tokens before the next part of a chunk.

@@ -59,7 +59,7 @@ bool BpeLearner::next(int64_t min_count, uint64_t* pair) {
   return false;
 }
 
-// Merges in place. Only the counts of pairs beside a merge change.
+// Merges in place. Only the counts of pairs next to a merge change.
 void BpeLearner::merge_in(uint32_t index, int32_t left, int32_t right, int32_t result) {
   Word& word = words_[index];
   int32_t* const symbols = symbols_.data() + word.begin;

@@ -127,8 +127,8 @@ struct EvalOptions {
   int64_t index_heads = 0;  // kDsa: score with the first so many heads; 0: all
   EvalIndexFormat index_format = EvalIndexFormat::kF32;
   uint64_t seed = 1;  // kRandom
-  // Also compute dense attention beside the selection (on the same activations), for mass and
-  // recall. Quadratic in a document's length.
+  // Also compute dense attention in addition to the selection (on the same activations), for mass
+  // and recall. Quadratic in a document's length.
   bool coverage = false;
 };
 

@@ -1,5 +1,5 @@
 // The folder of a run: checkpoints step-00000100, ..., each a model that can be run with the
-// optimiser's state beside it; `latest`, a link to the newest.
+// optimiser's state in it; `latest`, a link to the newest.
 #pragma once
 
 #include <cstdint>

@@ -96,7 +96,7 @@ Status use_checkpoint(const TrainConfig& config, RunStart* run) {
   DSA_ASSIGN_OR_RETURN(OpenedSource source, open_model_source(config.init));
   DSA_ASSIGN_OR_RETURN(run->config, parse_mla_config(source.config_text, source.config_path));
   if (const std::string* const key = given_with(config, "model.")) {
-    return invalid_argument("{}: the model comes from init, {}: want no [model] beside it", *key,
+    return invalid_argument("{}: the model comes from init, {}: want no [model] with it", *key,
                             config.init);
   }
   DSA_ASSIGN_OR_RETURN(run->init_checksum, checksum_of(source));
@@ -118,7 +118,7 @@ Status use_checkpoint(const TrainConfig& config, RunStart* run) {
   }
   for (const char* const name : {"indexer.heads", "indexer.head_dim"}) {
     if (given_with(config, name) != nullptr) {
-      return invalid_argument("{}: {} has indexers: want indexer.renew = true beside it, or no {}",
+      return invalid_argument("{}: {} has indexers: want indexer.renew = true with it, or no {}",
                               name, config.init, name);
     }
   }
@@ -189,7 +189,7 @@ Status check_effects(const TrainConfig& config) {
   };
   const bool warmup = config.stage == "warmup";
   for (const Rule& rule : {
-           Rule{"indexer.renew", !config.init.empty(), "init beside it"},
+           Rule{"indexer.renew", !config.init.empty(), "init with it"},
            Rule{"optimizer.indexer_learning_rate", config.stage == "sparse", "stage \"sparse\""},
            Rule{"optimizer.expert_bias_rate", !warmup, "another stage than \"warmup\""},
            Rule{"precision.recompute", !warmup, "another stage than \"warmup\""},

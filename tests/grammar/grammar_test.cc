@@ -168,7 +168,7 @@ TEST(Grammar, WhatASchemaMayNotSayIsNamed) {
                 .find("recursive"),
             std::string::npos);
   EXPECT_NE(message(R"({"enum":[]})").find("$.enum"), std::string::npos);
-  EXPECT_NE(message(R"({"anyOf":[{"type":"string"}],"type":"string"})").find("beside anyOf"),
+  EXPECT_NE(message(R"({"anyOf":[{"type":"string"}],"type":"string"})").find("together with anyOf"),
             std::string::npos);
   EXPECT_NE(message(R"({"type":"object","properties":{},"required":["a"]})").find("$.required"),
             std::string::npos);

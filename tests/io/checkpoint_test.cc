@@ -63,7 +63,7 @@ TEST_F(ShardedCheckpoint, RefusesAnIndexThatNamesFilesElsewhere) {
     const Status status =
         status_with_index(std::string(R"({"weight_map":{"a":")") + name + R"("}})");
     EXPECT_EQ(status.code(), StatusCode::kCorruption) << name;
-    EXPECT_THAT(status.message(), HasSubstr("want the name of a file beside the index")) << name;
+    EXPECT_THAT(status.message(), HasSubstr("want the name of a file next to the index")) << name;
   }
 }
 
@@ -195,7 +195,7 @@ TEST(Checkpoint, OpensTheModelOfThisRepository) {
 
 TEST(Checkpoint, OpensTheConformanceModel) {
   const std::string dir = DSA_SOURCE_DIR "/../shared/conformance/tiny-v32-yarn";
-  if (!std::filesystem::exists(dir)) GTEST_SKIP() << "no conformance files beside the repository";
+  if (!std::filesystem::exists(dir)) GTEST_SKIP() << "no conformance files next to the repository";
   const auto checkpoint = Checkpoint::open(dir);
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
   EXPECT_TRUE(checkpoint->require("lm_head.weight", {320, 256}, {DType::kF32}).ok());

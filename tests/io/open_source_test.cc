@@ -31,7 +31,7 @@ TEST(OpenSource, OpensAFolderWithItsConfiguration) {
   EXPECT_EQ(files[0].tensors[0].name, "a");
   EXPECT_TRUE(opened->tensors->require("a", {2}, {DType::kF32}).ok());
   dir.write("model.safetensors.index.json", "{}");
-  EXPECT_THAT(open_source(dir.path())->notes, ElementsAre(HasSubstr("the index beside it is not")));
+  EXPECT_THAT(open_source(dir.path())->notes, ElementsAre(HasSubstr("its index is not")));
 }
 
 TEST(OpenSource, OpensOneFileWithoutAConfiguration) {

@@ -315,7 +315,7 @@ TEST(ModelConfig, RefusesWhatItDoesNotRun) {
                   {"quantization_config.weight_block_size", nullptr}},
                  StatusCode::kUnsupported);
   EXPECT_THAT(parse(with(glm(), "rope_scaling", deepseek()["rope_scaling"])).status().message(),
-              HasSubstr("want null beside rope_parameters"));
+              HasSubstr("want null together with rope_parameters"));
 }
 
 TEST(ModelConfig, NamesAFieldThatIsAbsent) {
@@ -409,7 +409,7 @@ TEST(ModelConfig, ReadsTheModelOfThisRepository) {
 
 TEST(ModelConfig, ReadsTheConformanceModel) {
   const std::string path = DSA_SOURCE_DIR "/../shared/conformance/tiny-v32-yarn/config.json";
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << "no conformance files beside the repository";
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << "no conformance files next to the repository";
   const auto config = parse_model_config(read_file(path), path);
   ASSERT_TRUE(config.ok()) << config.status().message();
   EXPECT_TRUE(config->yarn_active());

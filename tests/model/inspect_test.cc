@@ -77,7 +77,7 @@ TEST(Inspect, NotesAnIndexThatIsNotRead) {
   EXPECT_THAT(inspect_checkpoint(dir.path())->notes, IsEmpty());
   dir.write("model.safetensors.index.json", "{}");
   EXPECT_THAT(inspect_checkpoint(dir.path())->notes,
-              ElementsAre(HasSubstr("model.safetensors is read, the index beside it is not")));
+              ElementsAre(HasSubstr("model.safetensors is read, its index is not")));
 }
 
 }  // namespace

@@ -82,7 +82,7 @@ class BenchModel(unittest.TestCase):
 
 
 class BenchKernels(unittest.TestCase):
-    def test_every_kernel_stands_beside_the_limit_that_binds_it(self):
+    def test_every_kernel_is_compared_with_the_limit_that_binds_it(self):
         tier = runnable_tiers()[0]
         rows = succeed_json("bench", "kernels", "--tier", tier, "--threads", "1",
                             "--repetitions", "1")[1:]

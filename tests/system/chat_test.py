@@ -63,7 +63,7 @@ class Chat(unittest.TestCase):
         self.assertEqual(len(found), 3)
         self.assertGreater(found[0]["prompt_tokens"], plain[0]["prompt_tokens"])
 
-    def test_a_prompt_beside_chat_is_a_usage_error(self):
+    def test_a_prompt_with_chat_is_a_usage_error(self):
         self.assertEqual(run(*CHAT, "-p", "x")[0], 2)
 
 

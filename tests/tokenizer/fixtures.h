@@ -16,7 +16,7 @@ namespace dsa::test {
 // Files of the repository.
 inline const std::string kBabyModel = DSA_SOURCE_DIR "/tests/checkpoints/baby-v32";
 
-// Files beside the repository, which a user may lack.
+// Files next to the repository, which a user may lack.
 inline const std::string kConformance = DSA_SOURCE_DIR "/../shared/conformance";
 inline const std::string kDeepSeekTokenizer =
     kConformance + "/tokenizer/deepseek_v3_tokenizer.json";

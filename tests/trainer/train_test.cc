@@ -259,7 +259,7 @@ TEST_F(Train, NamesKeysThatContradictEachOther) {
                                 "optimizer.expert_bias_rate=0.1", "precision.recompute=true"}) {
     expect_refused(runs_->config("warmup", "x", {init, key}), key.substr(0, key.find('=')));
   }
-  expect_refused(runs_->config("sparse", "x", {"indexer.renew=true"}), "want init beside it");
+  expect_refused(runs_->config("sparse", "x", {"indexer.renew=true"}), "want init with it");
   expect_refused(runs_->config("pretrain", "x", {"model.groups=3"}), "n_group");
   expect_refused(runs_->config("pretrain", "x", {"model.kv_lora_rank=15"}), "kv_lora_rank");
   expect_refused(runs_->config("pretrain", "x", {"data.text=" + runs_->file("none")}), "none");

@@ -87,7 +87,7 @@ struct ListOfKeys {
   }
 };
 
-// What the tiles of a run do beside their products: a step at each unit, in which keys of the next
+// What the tiles of a run do during their products: a step at each unit, in which keys of the next
 // run are made ready and those of the one after it are fetched.
 template <class Keys>
 class NextRun {
