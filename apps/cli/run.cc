@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "dsa/chat.h"
+
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/io.h"
@@ -201,6 +203,13 @@ Status run(RunOptions options) {
   auto runner = load(options);
   if (!runner.ok()) return runner.status();
   const dsa::Model& model = *runner->text.model;
+  if (options.chat) {
+    const Status known =
+        dsa::check_chat_encoding(model.config().model_type, runner->text.tokenizer);
+    if (!known.ok()) {
+      return Status(known.code(), "--chat: " + known.message() + " (dsa run -p or -f)");
+    }
+  }
   if (!options.quiet) warn_of_long_context("dsa run", model, options.ctx);
   if (!options.chat) {
     if (options.max_tokens == 0) options.max_tokens = kDefaultMaxTokens;

@@ -11,6 +11,7 @@
 #include <memory>
 #include <utility>
 
+#include "dsa/chat.h"
 #include "dsa/engine.h"
 #include "dsa/scheduler.h"
 
@@ -191,6 +192,7 @@ Result<server::ModelInfo> model_info(const ServeOptions& options, TextModel text
                      std::chrono::system_clock::now().time_since_epoch())
                      .count();
   info.tokenizer = std::make_shared<const dsa::Tokenizer>(std::move(text.tokenizer));
+  info.chat = dsa::check_chat_encoding(config.model_type, *info.tokenizer);
   info.prefix = std::move(text.prefix);
   info.end_ids = config.eos_token_ids;
   info.end_ids.insert(info.end_ids.end(), generation->end_ids.begin(), generation->end_ids.end());

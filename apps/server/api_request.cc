@@ -247,7 +247,7 @@ ApiRequestOr read_chat_request(const Json& body, const ModelInfo& model, const A
   if (logprobs) request.n_logprobs = static_cast<int32_t>(top.value_or(0));
   fields.accept_only("store", {false}, "nothing is stored, want false");
   fields.accept_only("modalities", {Json::array({"text"})}, "want [\"text\"]");
-  ChatPrompt prompt = read_chat_prompt(fields);
+  ChatPrompt prompt = read_chat_prompt(fields, model);
   request.thinking = prompt.thinking;
   request.reads_tools = prompt.reads_tools;
   request.grammar = std::move(prompt.grammar);

@@ -42,7 +42,8 @@ ApiRequestOr read_completion_request(const Json& body,
                                      const ApiLimits& limits);
 ApiRequestOr read_chat_request(const Json& body, const ModelInfo& model, const ApiLimits& limits);
 
-// The prompt of a chat: messages, tools, thinking and response_format of a request's body.
+// The prompt of a chat: messages, tools, thinking and response_format of a request's body. Refused
+// where the model's chat encoding is not known.
 struct ChatPrompt {
   std::string text;
   bool thinking = false;
@@ -51,6 +52,6 @@ struct ChatPrompt {
 };
 class Fields;
 // A failure is left in `fields`.
-ChatPrompt read_chat_prompt(Fields& fields);
+ChatPrompt read_chat_prompt(Fields& fields, const ModelInfo& model);
 
 }  // namespace server

@@ -24,7 +24,7 @@ std::vector<int32_t> encode(Fields& fields, const ModelInfo& model) {
       if (fields.find(other) != nullptr) fields.refuse(other, "given, want it only with messages");
     }
   } else {
-    text = read_chat_prompt(fields).text;
+    text = read_chat_prompt(fields, model).text;
   }
   if (fields.error()) return {};
   auto ids = model.tokenizer->encode(text);

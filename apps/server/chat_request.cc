@@ -232,7 +232,8 @@ dsa::Result<std::string> encode(const Json& json, const SystemExtras& extras, bo
 
 }  // namespace
 
-ChatPrompt read_chat_prompt(Fields& fields) {
+ChatPrompt read_chat_prompt(Fields& fields, const ModelInfo& model) {
+  if (!model.chat.ok()) fields.refuse("messages", model.chat.message() + " (/v1/completions)");
   ChatPrompt prompt;
   SystemExtras extras;
   prompt.thinking = read_thinking(fields);

@@ -8,6 +8,7 @@
 
 #include "dsa/grammar.h"
 #include "dsa/sampler.h"
+#include "dsa/status.h"
 #include "dsa/tokenizer.h"
 
 namespace server {
@@ -17,6 +18,7 @@ struct ModelInfo {
   std::string name;     // as /v1/models lists it
   int64_t created = 0;  // seconds since 1970
   std::shared_ptr<const dsa::Tokenizer> tokenizer;
+  dsa::Status chat;             // why this model gets no conversations; ok where it does
   std::vector<int32_t> prefix;  // before a plain prompt
   std::vector<int32_t> end_ids;
   dsa::SamplerOptions sampling;  // where a request says nothing

@@ -15,6 +15,15 @@
 
 namespace dsa {
 
+class Tokenizer;
+
+// Whether conversations are written for a checkpoint as it was trained on them: its model_type (see
+// ModelConfig) is DeepSeek-V3.2's, and its vocabulary is not one of another family, with tokens for
+// turns such as <|user|> instead of <｜User｜>. A vocabulary with no tokens for turns at all, such
+// as a small model's, will do: the encoding is text then. Errors   kUnsupported: another encoding;
+// the message names the model type or the tokens
+Status check_chat_encoding(std::string_view model_type, const Tokenizer& tokenizer);
+
 struct ToolCall {
   std::string name;
   std::string arguments;  // JSON text of an object

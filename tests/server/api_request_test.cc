@@ -55,6 +55,19 @@ TEST(ApiRequest, WhatIsNotGivenIsTheModelsOrTheApisDefault) {
   EXPECT_EQ(plain.max_tokens, 16);
 }
 
+TEST(ApiRequest, ChatsAreRefusedWhereTheModelsEncodingIsNotKnown) {
+  ModelInfo glm = model();
+  glm.chat =
+      dsa::Status(dsa::StatusCode::kUnsupported, "model_type: \"glm_moe_dsa\", want another");
+  const auto body = parse_json(R"({"messages":[{"role":"user","content":"Hi"}]})");
+  const ApiRequestOr read = read_chat_request(*body, glm, {});
+  EXPECT_EQ(param(read), "messages");
+  EXPECT_EQ(std::get<ApiError>(read).status, 400);
+  EXPECT_EQ(std::get<ApiError>(read).message,
+            "messages: model_type: \"glm_moe_dsa\", want another (/v1/completions)");
+  good(read_completion_request(*parse_json(R"({"prompt":"x"})"), glm, {}));
+}
+
 TEST(ApiRequest, FieldsThatAreNullCountAsAbsent) {
   const ApiRequest request = good(chat(
       R"("temperature":null,"stop":null,"tools":null,"logit_bias":null,"n":null,"seed":null)"));

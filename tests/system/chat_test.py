@@ -1,8 +1,9 @@
 """dsa run --chat: turns over standard input."""
 import json
+import tempfile
 import unittest
 
-from dsa_program import MODEL, run, succeed, succeed_json
+from dsa_program import MODEL, glm_model, run, succeed, succeed_json
 
 CHAT = ["run", "-m", MODEL, "--chat", "--temperature", "0", "-n", "12"]
 
@@ -63,7 +64,20 @@ class Chat(unittest.TestCase):
         self.assertEqual(len(found), 3)
         self.assertGreater(found[0]["prompt_tokens"], plain[0]["prompt_tokens"])
 
+<<<<<<< HEAD
     def test_a_prompt_with_chat_is_a_usage_error(self):
+=======
+    def test_a_model_whose_encoding_is_not_known_is_refused_and_still_completes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            glm = glm_model(folder)
+            code, out, err = run("run", "-m", glm, "--chat", stdin=b"Who?\n")
+            self.assertEqual((code, out, err.count("\n")), (1, b"", 1), err)
+            self.assertRegex(err, r'^dsa run: --chat: model_type: "glm_moe_dsa", want "deepseek_v32" '
+                                  r".*\(dsa run -p or -f\)$")
+            self.assertTrue(succeed("run", "-m", glm, "-p", "Who?", "-n", 4, "-q"))
+
+    def test_a_prompt_beside_chat_is_a_usage_error(self):
+>>>>>>> 4763842 (chat: a model whose encoding is not known is refused by name)
         self.assertEqual(run(*CHAT, "-p", "x")[0], 2)
 
 

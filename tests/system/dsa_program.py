@@ -79,6 +79,13 @@ def model_with(folder, **documents):
     return folder
 
 
+def glm_model(folder):
+    """The model, called GLM-5 in its configuration: its weights do as well."""
+    config = json.loads((MODEL / "config.json").read_text())
+    return model_with(folder, config={**config, "model_type": "glm_moe_dsa",
+                                      "architectures": ["GlmMoeDsaForCausalLM"]})
+
+
 def largest_difference(left, right):
     """max |a - b|; infinite when anything is not a number or the lengths differ."""
     if len(left) != len(right):

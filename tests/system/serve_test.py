@@ -3,7 +3,7 @@ import json
 import tempfile
 import unittest
 
-from dsa_program import model_with
+from dsa_program import glm_model, model_with
 from serve_program import Server, long_model, request_bytes, text_of
 
 PROMPT = "In the beginning"
@@ -300,6 +300,21 @@ class Endpoints(unittest.TestCase):
         self.assertFalse([line for line in self.server.log if "Nebuchadnezzar" in line])
         for line in list(self.server.log):
             self.assertIn("event", json.loads(line))
+
+
+class OtherFamilies(unittest.TestCase):
+
+    def test_chats_are_refused_and_completions_are_not_where_the_encoding_is_not_known(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with Server(model=glm_model(folder)) as server:
+                messages = [{"role": "user", "content": "x"}]
+                refused = [server.chat("x", want=400),
+                           server.post("/tokenize", {"messages": messages}, want=400),
+                           server.post("/v1/selections", {"request": {"messages": messages}}, 400)]
+                for error in (answer["error"] for answer in refused):
+                    self.assertIn('model_type: "glm_moe_dsa"', error["message"])
+                    self.assertIn("(/v1/completions)", error["message"])
+                self.assertTrue(server.complete("x", max_tokens=2)["choices"][0]["text"])
 
 
 if __name__ == "__main__":

@@ -4,13 +4,43 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "dsa/tokenizer.h"
+
+#include "tests/tokenizer/tiny_tokenizer.h"
 
 namespace dsa {
 namespace {
 
 using testing::HasSubstr;
 using testing::StartsWith;
+
+using test::tiny_json;
+
+Tokenizer with_token(const std::string& text) {
+  auto json = tiny_json({});
+  json["added_tokens"][0]["content"] = text;
+  auto tokenizer = Tokenizer::parse(json.dump());
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+  return std::move(*tokenizer);
+}
+
+TEST(CheckChatEncoding, TakesDeepSeekV32WithItsTokensOrNoneForTurns) {
+  EXPECT_TRUE(check_chat_encoding("deepseek_v32", with_token("<｜User｜>")).ok());
+  EXPECT_TRUE(check_chat_encoding("deepseek_v32", with_token("</s>")).ok());
+}
+
+TEST(CheckChatEncoding, RefusesAnotherFamilyByItsModelTypeOrItsTokens) {
+  const Status glm = check_chat_encoding("glm_moe_dsa", with_token("<|user|>"));
+  EXPECT_EQ(glm.code(), StatusCode::kUnsupported);
+  EXPECT_THAT(glm.message(), StartsWith("model_type: \"glm_moe_dsa\", want \"deepseek_v32\""));
+  EXPECT_THAT(glm.message(), HasSubstr("can be completed as plain text"));
+  const Status tokens = check_chat_encoding("deepseek_v32", with_token("<|im_start|>"));
+  EXPECT_EQ(tokens.code(), StatusCode::kUnsupported);
+  EXPECT_THAT(tokens.message(), StartsWith("tokenizer: has <|im_start|> and not <｜User｜>"));
+}
 
 constexpr ChatOptions kChat{};
 constexpr ChatOptions kThinking{.thinking = true};
