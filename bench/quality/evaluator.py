@@ -33,7 +33,7 @@ class Evaluator:
         return answer["tokens"], answer["bytes"]
 
     def evaluate(self, tokens, **options):
-        """loss and best per token; options: members of EvalOptions (src/train/train_model.h)."""
+        """loss and best per token; options: members of EvalOptions (src/backprop/train_model.h)."""
         return self._ask({"op": "evaluate", "tokens": tokens, **options})
 
     def __enter__(self):

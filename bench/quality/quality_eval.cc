@@ -25,10 +25,10 @@
 #include "dsa/thread_pool.h"
 #include "dsa/tokenizer.h"
 
+#include "backprop/train_model.h"
 #include "common/status_macros.h"
 #include "data/control_ids.h"
 #include "io/open_source.h"
-#include "train/train_model.h"
 
 namespace {
 
@@ -45,22 +45,22 @@ dsa::Result<T> choice(const json& request,
   return found->second;
 }
 
-dsa::Result<dsa::EvalOptions> options_of(const json& request) {
-  dsa::EvalOptions options;
-  DSA_ASSIGN_OR_RETURN(options.selection,
-                       choice<dsa::EvalSelection>(request, "selection",
-                                                  {{"dense", dsa::EvalSelection::kDense},
-                                                   {"dsa", dsa::EvalSelection::kDsa},
-                                                   {"window", dsa::EvalSelection::kWindow},
-                                                   {"random", dsa::EvalSelection::kRandom},
-                                                   {"oracle", dsa::EvalSelection::kOracle}},
-                                                  "dense"));
-  DSA_ASSIGN_OR_RETURN(options.index_format,
-                       choice<dsa::EvalIndexFormat>(request, "index_format",
-                                                    {{"f32", dsa::EvalIndexFormat::kF32},
-                                                     {"fp8", dsa::EvalIndexFormat::kFp8},
-                                                     {"int8", dsa::EvalIndexFormat::kInt8}},
-                                                    "f32"));
+dsa::Result<dsa::backprop::EvalOptions> options_of(const json& request) {
+  dsa::backprop::EvalOptions options;
+  DSA_ASSIGN_OR_RETURN(options.selection, choice<dsa::backprop::EvalSelection>(
+                                              request, "selection",
+                                              {{"dense", dsa::backprop::EvalSelection::kDense},
+                                               {"dsa", dsa::backprop::EvalSelection::kDsa},
+                                               {"window", dsa::backprop::EvalSelection::kWindow},
+                                               {"random", dsa::backprop::EvalSelection::kRandom},
+                                               {"oracle", dsa::backprop::EvalSelection::kOracle}},
+                                              "dense"));
+  DSA_ASSIGN_OR_RETURN(options.index_format, choice<dsa::backprop::EvalIndexFormat>(
+                                                 request, "index_format",
+                                                 {{"f32", dsa::backprop::EvalIndexFormat::kF32},
+                                                  {"fp8", dsa::backprop::EvalIndexFormat::kFp8},
+                                                  {"int8", dsa::backprop::EvalIndexFormat::kInt8}},
+                                                 "f32"));
   options.top_k = request.value("top_k", int64_t{0});
   options.keep_first = request.value("keep_first", int64_t{0});
   options.keep_recent = request.value("keep_recent", int64_t{0});
@@ -79,14 +79,14 @@ json by_layer(const std::vector<float>& values, size_t n) {
   return out;
 }
 
-dsa::Result<json> evaluate(const json& request, dsa::TrainModel* model) {
-  DSA_ASSIGN_OR_RETURN(const dsa::EvalOptions options, options_of(request));
+dsa::Result<json> evaluate(const json& request, dsa::backprop::TrainModel* model) {
+  DSA_ASSIGN_OR_RETURN(const dsa::backprop::EvalOptions options, options_of(request));
   const auto tokens = request.at("tokens").get<std::vector<int32_t>>();
-  const dsa::Document document = {0, static_cast<int64_t>(tokens.size())};
-  dsa::TrainBatch batch;
+  const dsa::backprop::DocumentSpan document = {0, static_cast<int64_t>(tokens.size())};
+  dsa::backprop::TrainBatch batch;
   batch.tokens = tokens;
   batch.documents = {&document, 1};
-  DSA_ASSIGN_OR_RETURN(const dsa::EvalResult result, model->evaluate(batch, options));
+  DSA_ASSIGN_OR_RETURN(const dsa::backprop::EvalResult result, model->evaluate(batch, options));
   json answer = {{"loss", result.token_loss}, {"best", result.best}};
   if (options.coverage) {
     answer["mass"] = by_layer(result.mass, tokens.size());
@@ -109,10 +109,10 @@ dsa::Result<json> encode(const json& request, const dsa::Tokenizer& tokenizer) {
   return answer;
 }
 
-json description(const dsa::TrainModel& model, const dsa::Tokenizer& tokenizer) {
+json description(const dsa::backprop::TrainModel& model, const dsa::Tokenizer& tokenizer) {
   const dsa::ModelConfig& config = model.config();
   int64_t n_parameters = 0;
-  for (const dsa::Parameter& parameter : model.parameters())
+  for (const dsa::backprop::Parameter& parameter : model.parameters())
     n_parameters += static_cast<int64_t>(parameter.size);
   const std::optional<int32_t> begin = dsa::control_ids(tokenizer).begin;
   return {{"layers", config.n_layers},
@@ -131,10 +131,11 @@ dsa::Status serve(const std::string& folder, int64_t max_tokens, int threads) {
                        dsa::Tokenizer::open(folder + "/tokenizer.json"));
   dsa::ThreadPool pool(threads);
   // The stage that keeps no gradients and reads the weights where they are mapped.
-  const dsa::TrainModelOptions options = {.stage = dsa::TrainStage::kWarmup,
-                                          .max_tokens = std::min(max_tokens, config.max_position)};
+  const dsa::backprop::TrainModelOptions options = {
+      .stage = dsa::backprop::TrainStage::kWarmup,
+      .max_tokens = std::min(max_tokens, config.max_position)};
   DSA_ASSIGN_OR_RETURN(const auto model,
-                       dsa::TrainModel::create(config, options, *source.tensors, &pool));
+                       dsa::backprop::TrainModel::create(config, options, *source.tensors, &pool));
   std::cout << description(*model, tokenizer).dump() << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
     const json request = json::parse(line);

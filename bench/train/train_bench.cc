@@ -15,15 +15,15 @@
 
 #include "dsa/bench.h"
 
+#include "backprop/train_model.h"
 #include "measure/timing.h"
-#include "train/train_model.h"
 
 namespace {
 
-std::optional<dsa::TrainStage> stage_of(std::string_view name) {
-  if (name == "pretrain") return dsa::TrainStage::kPretrain;
-  if (name == "warmup") return dsa::TrainStage::kWarmup;
-  if (name == "sparse") return dsa::TrainStage::kSparse;
+std::optional<dsa::backprop::TrainStage> stage_of(std::string_view name) {
+  if (name == "pretrain") return dsa::backprop::TrainStage::kPretrain;
+  if (name == "warmup") return dsa::backprop::TrainStage::kWarmup;
+  if (name == "sparse") return dsa::backprop::TrainStage::kSparse;
   return std::nullopt;
 }
 
@@ -48,7 +48,7 @@ std::vector<int32_t> random_tokens(int64_t n, int64_t vocab) {
 }
 
 int run(const std::string& path,
-        dsa::TrainStage stage,
+        dsa::backprop::TrainStage stage,
         const char* name,
         int64_t n_tokens,
         int threads,
@@ -58,11 +58,12 @@ int run(const std::string& path,
   const auto config = dsa::parse_model_config(text, path);
   if (!config.ok()) return fail(config.status().message());
   dsa::ThreadPool pool(threads);
-  auto model = dsa::TrainModel::create(*config, {.stage = stage, .max_tokens = n_tokens}, &pool);
+  auto model =
+      dsa::backprop::TrainModel::create(*config, {.stage = stage, .max_tokens = n_tokens}, &pool);
   if (!model.ok()) return fail(model.status().message());
   const std::vector<int32_t> tokens = random_tokens(n_tokens, config->vocab_size);
-  const dsa::Document document = {0, n_tokens};
-  dsa::TrainBatch batch;
+  const dsa::backprop::DocumentSpan document = {0, n_tokens};
+  dsa::backprop::TrainBatch batch;
   batch.tokens = tokens;
   batch.documents = {&document, 1};
   dsa::Status status;
@@ -80,7 +81,7 @@ int run(const std::string& path,
   const double seconds = time.median / 1e3;
   const double rate = (*model)->step_flops(n_tokens) / seconds;
   int64_t n_parameters = 0;
-  for (const dsa::Parameter& parameter : (*model)->parameters())
+  for (const dsa::backprop::Parameter& parameter : (*model)->parameters())
     n_parameters += static_cast<int64_t>(parameter.size);
   fmt::print(
       "{{\"stage\": \"{}\", \"tokens\": {}, \"threads\": {}, \"seconds\": {:.4f}, \"p10\": {:.4f}, "

@@ -14,8 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "backprop/train_model.h"
 #include "io/open_source.h"
-#include "train/train_model.h"
 
 namespace {
 
@@ -45,10 +45,10 @@ std::vector<int32_t> read_tokens(const std::string& path, size_t n) {
 
 class Descent {
  public:
-  Descent(dsa::TrainModel* model, float rate) : model_(model), rate_(rate) {}
+  Descent(dsa::backprop::TrainModel* model, float rate) : model_(model), rate_(rate) {}
 
   void step() {
-    for (const dsa::Parameter& parameter : model_->parameters()) {
+    for (const dsa::backprop::Parameter& parameter : model_->parameters()) {
       if (parameter.gradient == nullptr) continue;
       std::vector<float>& velocity = velocity_[parameter.name];
       velocity.resize(parameter.size);
@@ -61,15 +61,15 @@ class Descent {
   }
 
  private:
-  dsa::TrainModel* model_;
+  dsa::backprop::TrainModel* model_;
   float rate_;
   std::map<std::string, std::vector<float>> velocity_;
 };
 
-int write_gradients(const dsa::TrainModel& model, const std::string& path) {
+int write_gradients(const dsa::backprop::TrainModel& model, const std::string& path) {
   std::ofstream file(path, std::ios::binary);
   std::vector<std::string> names;
-  for (const dsa::Parameter& parameter : model.parameters()) {
+  for (const dsa::backprop::Parameter& parameter : model.parameters()) {
     if (parameter.gradient == nullptr) continue;
     names.push_back(fmt::format("\"{}\"", parameter.name));
     const void* bytes = parameter.gradient;
@@ -82,11 +82,11 @@ int write_gradients(const dsa::TrainModel& model, const std::string& path) {
 }
 
 int run(const std::string& dir,
-        dsa::TrainStage stage,
+        dsa::backprop::TrainStage stage,
         int n_steps,
         float rate,
         const std::string& out,
-        const std::vector<dsa::Document>& documents) {
+        const std::vector<dsa::backprop::DocumentSpan>& documents) {
   const auto source = dsa::open_model_source(dir);
   if (!source.ok()) return fail(source.status().message());
   const auto config = dsa::parse_model_config(source->config_text, source->config_path);
@@ -95,10 +95,10 @@ int run(const std::string& dir,
   const std::vector<int32_t> tokens = read_tokens(dir + "/tokens.i32", static_cast<size_t>(n));
   if (tokens.empty()) return fail(dir + "/tokens.i32: too short");
   dsa::ThreadPool pool(0);
-  auto model =
-      dsa::TrainModel::create(*config, {.stage = stage, .max_tokens = n}, *source->tensors, &pool);
+  auto model = dsa::backprop::TrainModel::create(*config, {.stage = stage, .max_tokens = n},
+                                                 *source->tensors, &pool);
   if (!model.ok()) return fail(model.status().message());
-  dsa::TrainBatch batch;
+  dsa::backprop::TrainBatch batch;
   batch.tokens = tokens;
   batch.documents = documents;
   Descent descent(model->get(), rate);
@@ -115,17 +115,17 @@ int run(const std::string& dir,
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::map<std::string_view, dsa::TrainStage> stages = {
-      {"pretrain", dsa::TrainStage::kPretrain},
-      {"warmup", dsa::TrainStage::kWarmup},
-      {"sparse", dsa::TrainStage::kSparse}};
+  const std::map<std::string_view, dsa::backprop::TrainStage> stages = {
+      {"pretrain", dsa::backprop::TrainStage::kPretrain},
+      {"warmup", dsa::backprop::TrainStage::kWarmup},
+      {"sparse", dsa::backprop::TrainStage::kSparse}};
   if (argc < 7 || stages.count(argv[2]) == 0) {
     return fail("usage: train_steps DIR pretrain|warmup|sparse STEPS RATE OUT LENGTH...");
   }
   const auto n_steps = number<int>(argv[3]);
   const auto rate = number<float>(argv[4]);
   if (!n_steps || *n_steps < 1 || !rate) return fail("STEPS, RATE: want a count and a number");
-  std::vector<dsa::Document> documents;
+  std::vector<dsa::backprop::DocumentSpan> documents;
   for (int i = 6; i < argc; ++i) {
     const auto length = number<int32_t>(argv[i]);
     if (!length || *length < 1) return fail(fmt::format("LENGTH: {}, want at least 1", argv[i]));

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace dsa {
+namespace dsa::trainer {
 namespace {
 
 constexpr size_t kChunk = size_t{1} << 15;  // fixed: sums do not depend on the number of threads
@@ -31,9 +31,11 @@ void update_chunk(const Factors& f, size_t n, const float* g, float* m, float* v
 
 }  // namespace
 
-AdamW::AdamW(std::span<const Parameter> parameters, const AdamWOptions& options, ThreadPool* pool)
+AdamW::AdamW(std::span<const backprop::Parameter> parameters,
+             const AdamWOptions& options,
+             ThreadPool* pool)
     : options_(options), pool_(pool) {
-  for (const Parameter& parameter : parameters) {
+  for (const backprop::Parameter& parameter : parameters) {
     if (parameter.gradient == nullptr || parameter.value == nullptr) continue;
     const size_t slot = slots_.size();
     slots_.push_back(
@@ -47,7 +49,7 @@ double AdamW::gradient_norm(bool of_indexer) const {
   std::vector<double> sums(chunks_.size());
   pool_->parallel_for(static_cast<int64_t>(chunks_.size()), [&](int64_t item, int) {
     const Chunk& chunk = chunks_[static_cast<size_t>(item)];
-    const Parameter& parameter = *slots_[chunk.slot].parameter;
+    const backprop::Parameter& parameter = *slots_[chunk.slot].parameter;
     if (parameter.of_indexer != of_indexer) return;
     double sum = 0;
     for (size_t i = chunk.begin; i < chunk.end; ++i)
@@ -68,9 +70,10 @@ void AdamW::update(int64_t step, const UpdateGroup& model, const UpdateGroup& in
   pool_->parallel_for(static_cast<int64_t>(chunks_.size()), [&](int64_t item, int) {
     const Chunk& chunk = chunks_[static_cast<size_t>(item)];
     Slot& slot = slots_[chunk.slot];
-    const Parameter& parameter = *slot.parameter;
+    const backprop::Parameter& parameter = *slot.parameter;
     const UpdateGroup& group = parameter.of_indexer ? indexer : model;
-    const double decay = parameter.role == ParameterRole::kMatrix ? options_.weight_decay : 0;
+    const double decay =
+        parameter.role == backprop::ParameterRole::kMatrix ? options_.weight_decay : 0;
     Factors f{};
     f.mean = static_cast<float>(options_.beta1);
     f.mean_new = static_cast<float>(1 - options_.beta1);
@@ -87,4 +90,4 @@ void AdamW::update(int64_t step, const UpdateGroup& model, const UpdateGroup& in
   });
 }
 
-}  // namespace dsa
+}  // namespace dsa::trainer

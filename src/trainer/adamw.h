@@ -11,9 +11,9 @@
 
 #include "dsa/thread_pool.h"
 
-#include "train/train_model.h"
+#include "backprop/train_model.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 struct AdamWOptions {
   double beta1 = 0.9;
@@ -32,13 +32,15 @@ struct UpdateGroup {
 class AdamW {
  public:
   struct Slot {
-    const Parameter* parameter;
+    const backprop::Parameter* parameter;
     std::vector<float> mean;    // [size]
     std::vector<float> square;  // [size]
   };
 
   // Of the parameters that have a gradient. They must outlive this.
-  AdamW(std::span<const Parameter> parameters, const AdamWOptions& options, ThreadPool* pool);
+  AdamW(std::span<const backprop::Parameter> parameters,
+        const AdamWOptions& options,
+        ThreadPool* pool);
 
   // Root of the sum of squares of the gradients of the indexers, or of everything else.
   double gradient_norm(bool of_indexer) const;
@@ -62,4 +64,4 @@ class AdamW {
   std::vector<Chunk> chunks_;
 };
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -1,6 +1,6 @@
 #include "trainer/batches.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 void BatchBuffer::clear() {
   tokens_.clear();
@@ -19,4 +19,4 @@ void BatchBuffer::add(const TokenFile& tokens, std::span<const Segment> segments
   }
 }
 
-}  // namespace dsa
+}  // namespace dsa::trainer

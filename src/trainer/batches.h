@@ -5,25 +5,25 @@
 #include <span>
 #include <vector>
 
+#include "backprop/train_model.h"
 #include "data/sequences.h"
 #include "data/token_file.h"
-#include "train/train_model.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 class BatchBuffer {
  public:
   void clear();
   void add(const TokenFile& tokens, std::span<const Segment> segments);
   // Valid until the next call of a member.
-  TrainBatch batch() const { return {tokens_, documents_, targets_, 0, 0}; }
+  backprop::TrainBatch batch() const { return {tokens_, documents_, targets_, 0, 0}; }
   int64_t n_tokens() const { return static_cast<int64_t>(tokens_.size()); }
-  std::span<const Document> documents() const { return documents_; }
+  std::span<const backprop::DocumentSpan> documents() const { return documents_; }
 
  private:
   std::vector<int32_t> tokens_;
   std::vector<int32_t> targets_;
-  std::vector<Document> documents_;
+  std::vector<backprop::DocumentSpan> documents_;
 };
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -17,7 +17,7 @@
 #include "trainer/config_keys.h"
 #include "trainer/toml_text.h"
 
-namespace dsa {
+namespace dsa::trainer {
 namespace {
 
 constexpr size_t kMaxBytes = 1'000'000;
@@ -169,18 +169,21 @@ class ConfigReader {
 };
 
 }  // namespace
+}  // namespace dsa::trainer
+
+namespace dsa {
 
 Result<TrainConfig> parse_train_config(const std::string& text,
                                        const std::string& name,
                                        const std::vector<std::string>& overrides) {
-  if (text.size() > kMaxBytes) {
-    return corruption("{}: {} bytes, want at most {}", name, text.size(), kMaxBytes);
+  if (text.size() > trainer::kMaxBytes) {
+    return corruption("{}: {} bytes, want at most {}", name, text.size(), trainer::kMaxBytes);
   }
-  DSA_ASSIGN_OR_RETURN(const std::string ascii, ascii_toml(text, name));
+  DSA_ASSIGN_OR_RETURN(const std::string ascii, trainer::ascii_toml(text, name));
   const toml::parse_result parsed = toml::parse(ascii);
-  if (!parsed) return not_toml(name, parsed.error());
+  if (!parsed) return trainer::not_toml(name, parsed.error());
   TrainConfig config;
-  ConfigReader reader(&config);
+  trainer::ConfigReader reader(&config);
   DSA_RETURN_IF_ERROR(reader.read(parsed.table(), name, ""));
   for (const std::string& change : overrides)
     DSA_RETURN_IF_ERROR(reader.read_override(change));

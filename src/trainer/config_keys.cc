@@ -7,7 +7,7 @@
 #include <numeric>
 #include <utility>
 
-namespace dsa {
+namespace dsa::trainer {
 namespace {
 
 constexpr double kMany = 1e9;
@@ -216,10 +216,14 @@ std::string nearest_name(const std::vector<ConfigKey>& keys, const std::string& 
   return best;
 }
 
+}  // namespace dsa::trainer
+
+namespace dsa {
+
 std::vector<TrainKey> train_config_keys() {
   TrainConfig config;
   std::vector<TrainKey> keys;
-  for (const ConfigKey& key : config_keys(&config))
+  for (const trainer::ConfigKey& key : trainer::config_keys(&config))
     keys.push_back({key.name, key.want(), key.meaning});
   return keys;
 }

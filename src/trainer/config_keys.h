@@ -8,7 +8,7 @@
 
 #include "dsa/train.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 using KeyTarget = std::variant<std::string*, std::vector<std::string>*, int64_t*, double*, bool*>;
 
@@ -29,4 +29,4 @@ std::vector<ConfigKey> config_keys(TrainConfig* config);
 // The known name with the fewest changed letters.
 std::string nearest_name(const std::vector<ConfigKey>& keys, const std::string& name);
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -3,14 +3,15 @@
 //   bias_e <- bias_e + rate * sign(mean load - load_e)
 #pragma once
 
-#include "train/train_model.h"
+#include "backprop/train_model.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 // Takes the loads from the model's expert counts and sets them to zero.
-inline void balance_experts(double rate, TrainModel* model) {
-  for (const Parameter& parameter : model->parameters()) {
-    if (parameter.role != ParameterRole::kRouterBias || parameter.value == nullptr) continue;
+inline void balance_experts(double rate, backprop::TrainModel* model) {
+  for (const backprop::Parameter& parameter : model->parameters()) {
+    if (parameter.role != backprop::ParameterRole::kRouterBias || parameter.value == nullptr)
+      continue;
     const std::span<const int64_t> counts = model->expert_counts(parameter.layer);
     int64_t sum = 0;
     for (const int64_t count : counts)
@@ -25,4 +26,4 @@ inline void balance_experts(double rate, TrainModel* model) {
   model->zero_expert_counts();
 }
 
-}  // namespace dsa
+}  // namespace dsa::trainer

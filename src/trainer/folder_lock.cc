@@ -9,7 +9,7 @@
 
 #include "common/status_macros.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 Result<FolderLock> FolderLock::take(const std::string& folder) {
   const std::string path = folder + "/.lock";
@@ -30,4 +30,4 @@ FolderLock::~FolderLock() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -6,7 +6,7 @@
 
 #include "dsa/status.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 // Holds the lock of the file `.lock` in a folder. The file stays: a lock on a file that was removed
 // excludes nobody.
@@ -27,4 +27,4 @@ class FolderLock {
   int fd_ = -1;  // -1: holds nothing
 };
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -7,7 +7,7 @@
 #include "common/status_macros.h"
 #include "data/sequences.h"
 
-namespace dsa {
+namespace dsa::trainer {
 namespace {
 
 struct Mean {
@@ -26,12 +26,12 @@ struct Mean {
 
 // Adds the values of queries that had something to leave out, of every layer.
 void add_selective(const std::vector<float>& values,
-                   std::span<const Document> documents,
+                   std::span<const backprop::DocumentSpan> documents,
                    int64_t n,
                    int64_t top_k,
                    Mean* mean) {
   for (size_t layer = 0; (layer + 1) * static_cast<size_t>(n) <= values.size(); ++layer) {
-    for (const Document& document : documents) {
+    for (const backprop::DocumentSpan& document : documents) {
       for (int64_t t = document.begin + top_k; t < document.end; ++t)
         mean->add(
             static_cast<double>(values[layer * static_cast<size_t>(n) + static_cast<size_t>(t)]));
@@ -57,16 +57,17 @@ Result<std::unique_ptr<HeldOut>> HeldOut::create(const TrainConfig& config, cons
   return held_out;
 }
 
-Result<TrainEvaluation> HeldOut::measure(int64_t step, TrainModel* model) const {
-  EvalOptions options;
-  const bool selects = stage_ != TrainStage::kPretrain;
-  options.selection = selects ? EvalSelection::kDsa : EvalSelection::kDense;
+Result<TrainEvaluation> HeldOut::measure(int64_t step, backprop::TrainModel* model) const {
+  backprop::EvalOptions options;
+  const bool selects = stage_ != backprop::TrainStage::kPretrain;
+  options.selection = selects ? backprop::EvalSelection::kDsa : backprop::EvalSelection::kDense;
   options.coverage = selects;
   Mean loss;
   Mean recall;
   Mean mass;
   for (const BatchBuffer& sequence : sequences_) {
-    DSA_ASSIGN_OR_RETURN(const EvalResult result, model->evaluate(sequence.batch(), options));
+    DSA_ASSIGN_OR_RETURN(const backprop::EvalResult result,
+                         model->evaluate(sequence.batch(), options));
     for (const float value : result.token_loss)
       loss.add(static_cast<double>(value));
     const int64_t top_k = model->options().top_k;
@@ -76,4 +77,4 @@ Result<TrainEvaluation> HeldOut::measure(int64_t step, TrainModel* model) const 
   return TrainEvaluation{step, loss.value(), recall.value(), mass.value()};
 }
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -10,7 +10,7 @@
 #include "trainer/batches.h"
 #include "trainer/start.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 class HeldOut {
  public:
@@ -19,11 +19,11 @@ class HeldOut {
 
   // pretrain: dense attention. warmup and sparse: the indexer's selection, with its recall and mass
   // over the queries that see more than top_k tokens.
-  Result<TrainEvaluation> measure(int64_t step, TrainModel* model) const;
+  Result<TrainEvaluation> measure(int64_t step, backprop::TrainModel* model) const;
 
  private:
   std::vector<BatchBuffer> sequences_;
-  TrainStage stage_ = TrainStage::kPretrain;
+  backprop::TrainStage stage_ = backprop::TrainStage::kPretrain;
 };
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -5,7 +5,7 @@
 #include "common/status_macros.h"
 #include "formats/dequantize.h"
 
-namespace dsa {
+namespace dsa::trainer {
 namespace {
 
 constexpr std::string_view kQueryUp = ".q_b_proj.weight";
@@ -68,4 +68,4 @@ Result<const StoredTensor*> MlaSource::require(std::string_view name,
   return inner_->require(name, shape, dtypes);
 }
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -15,7 +15,7 @@
 
 #include "io/tensor_source.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 class MlaSource : public TensorSource {
  public:
@@ -43,4 +43,4 @@ class MlaSource : public TensorSource {
   std::vector<std::unique_ptr<Made>> made_;
 };
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -18,7 +18,7 @@
 #include "io/mapped_file.h"
 #include "io/safetensors.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
@@ -33,12 +33,12 @@ bool is_checkpoint_name(const std::string& name) {
          name.find_first_not_of("0123456789", std::strlen(kPrefix)) == std::string::npos;
 }
 
-bool stored_as_bf16(const Parameter& parameter, const std::string& weights) {
-  return weights == "bf16" && parameter.role == ParameterRole::kMatrix;
+bool stored_as_bf16(const backprop::Parameter& parameter, const std::string& weights) {
+  return weights == "bf16" && parameter.role == backprop::ParameterRole::kMatrix;
 }
 
 // Trained by gradient or by load: has a value of its own.
-bool is_trained(const Parameter& parameter) {
+bool is_trained(const backprop::Parameter& parameter) {
   return parameter.value != nullptr;
 }
 
@@ -106,12 +106,12 @@ void RunFolder::clean() const {
 }
 
 Result<RunState> RunFolder::load(const std::string& checkpoint,
-                                 TrainModel* model,
+                                 backprop::TrainModel* model,
                                  AdamW* optimizer) const {
   DSA_ASSIGN_OR_RETURN(const RunState run, read_run_state(checkpoint, config_, start_));
   DSA_ASSIGN_OR_RETURN(const SafetensorsFile file,
                        SafetensorsFile::open(checkpoint + kOptimizerFile));
-  for (const Parameter& parameter : model->parameters()) {
+  for (const backprop::Parameter& parameter : model->parameters()) {
     if (!is_trained(parameter)) continue;
     DSA_RETURN_IF_ERROR(
         read_values(file, "value." + parameter.name, {parameter.value, parameter.size}));
@@ -124,9 +124,9 @@ Result<RunState> RunFolder::load(const std::string& checkpoint,
   return run;
 }
 
-Status RunFolder::write_model(const std::string& path, const TrainModel& model) const {
+Status RunFolder::write_model(const std::string& path, const backprop::TrainModel& model) const {
   std::vector<TensorSpec> specs;
-  for (const Parameter& parameter : model.parameters()) {
+  for (const backprop::Parameter& parameter : model.parameters()) {
     ElementType type = *element_type(parameter.dtype);
     if (is_trained(parameter)) {
       type = stored_as_bf16(parameter, config_.checkpoint.weights) ? ElementType::kBF16
@@ -137,7 +137,7 @@ Status RunFolder::write_model(const std::string& path, const TrainModel& model) 
   sort_by_width(&specs);
   DSA_ASSIGN_OR_RETURN(SafetensorsWriter writer,
                        SafetensorsWriter::create(path, specs, {{"format", "pt"}}));
-  for (const Parameter& parameter : model.parameters()) {
+  for (const backprop::Parameter& parameter : model.parameters()) {
     const std::span<const float> values(parameter.value,
                                         is_trained(parameter) ? parameter.size : 0);
     if (!is_trained(parameter)) {
@@ -154,10 +154,10 @@ Status RunFolder::write_model(const std::string& path, const TrainModel& model) 
 }
 
 Status RunFolder::write_optimizer(const std::string& path,
-                                  const TrainModel& model,
+                                  const backprop::TrainModel& model,
                                   const AdamW& optimizer) const {
   std::vector<TensorSpec> specs;
-  for (const Parameter& parameter : model.parameters()) {
+  for (const backprop::Parameter& parameter : model.parameters()) {
     if (is_trained(parameter)) {
       specs.push_back({"value." + parameter.name, ElementType::kF32, parameter.shape});
     }
@@ -167,7 +167,7 @@ Status RunFolder::write_optimizer(const std::string& path,
       specs.push_back({part + slot.parameter->name, ElementType::kF32, slot.parameter->shape});
   }
   DSA_ASSIGN_OR_RETURN(SafetensorsWriter writer, SafetensorsWriter::create(path, specs));
-  for (const Parameter& parameter : model.parameters()) {
+  for (const backprop::Parameter& parameter : model.parameters()) {
     if (!is_trained(parameter)) continue;
     DSA_RETURN_IF_ERROR(writer.append("value." + parameter.name,
                                       std::span<const float>(parameter.value, parameter.size)));
@@ -207,7 +207,7 @@ Status RunFolder::write_tokenizer(const std::string& folder) const {
 }
 
 Result<std::string> RunFolder::save(const RunState& state,
-                                    const TrainModel& model,
+                                    const backprop::TrainModel& model,
                                     const AdamW& optimizer) const {
   const std::string path = config_.output + "/" + checkpoint_name(state.step);
   std::error_code failed;
@@ -253,4 +253,4 @@ void RunFolder::remove_old() const {
   }
 }
 
-}  // namespace dsa
+}  // namespace dsa::trainer

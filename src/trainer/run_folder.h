@@ -15,7 +15,7 @@
 #include "trainer/run_state.h"
 #include "trainer/start.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 class RunFolder {
  public:
@@ -27,12 +27,14 @@ class RunFolder {
   // Reads a checkpoint into the parameters' values and the optimiser.
   //   Errors  kInvalidArgument: made by another configuration (names the key), token file or init;
   //   kNotFound, kIoError, kCorruption: files
-  Result<RunState> load(const std::string& checkpoint, TrainModel* model, AdamW* optimizer) const;
+  Result<RunState> load(const std::string& checkpoint,
+                        backprop::TrainModel* model,
+                        AdamW* optimizer) const;
 
   // Writes the checkpoint of that state, points `latest` to it and removes all but the newest.
   //   Errors  kIoError: no checkpoint was removed
   Result<std::string> save(const RunState& state,
-                           const TrainModel& model,
+                           const backprop::TrainModel& model,
                            const AdamW& optimizer) const;
 
   // Points `latest` to a checkpoint: save() may have been killed before it did.   Errors  kIoError
@@ -42,10 +44,10 @@ class RunFolder {
   void clean() const;
 
  private:
-  Status write_model(const std::string& path, const TrainModel& model) const;
+  Status write_model(const std::string& path, const backprop::TrainModel& model) const;
   Status write_tokenizer(const std::string& folder) const;
   Status write_optimizer(const std::string& path,
-                         const TrainModel& model,
+                         const backprop::TrainModel& model,
                          const AdamW& optimizer) const;
   void remove_old() const;
   std::vector<std::string> checkpoints() const;  // oldest first
@@ -54,4 +56,4 @@ class RunFolder {
   const RunStart& start_;
 };
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -5,7 +5,7 @@
 #include "common/status_macros.h"
 #include "io/atomic_file.h"
 
-namespace dsa {
+namespace dsa::trainer {
 namespace {
 
 bool belongs_before(const std::string& text, int64_t step) {
@@ -39,4 +39,4 @@ Status RunLog::write(const nlohmann::ordered_json& line) {
   return error(StatusCode::kIoError, "{}: cannot write", path_);
 }
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -8,7 +8,7 @@
 
 #include "dsa/status.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 class RunLog {
  public:
@@ -26,4 +26,4 @@ class RunLog {
   std::ofstream out_;
 };
 
-}  // namespace dsa
+}  // namespace dsa::trainer

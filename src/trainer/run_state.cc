@@ -7,7 +7,7 @@
 #include "io/mapped_file.h"
 #include "trainer/config_keys.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 using nlohmann::ordered_json;
 
@@ -111,4 +111,4 @@ Result<RunState> read_run_state(const std::string& checkpoint,
   return RunState{step, {static_cast<uint64_t>(epoch), static_cast<uint64_t>(sequence)}};
 }
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -10,7 +10,7 @@
 #include "data/sequences.h"
 #include "trainer/start.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 constexpr const char* kStateFile = "/training_state.json";
 
@@ -30,4 +30,4 @@ Result<RunState> read_run_state(const std::string& checkpoint,
                                 const TrainConfig& config,
                                 const RunStart& start);
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-namespace dsa {
+namespace dsa::trainer {
 
 struct Schedule {
   double peak = 0;
@@ -25,4 +25,4 @@ struct Schedule {
   }
 };
 
-}  // namespace dsa
+}  // namespace dsa::trainer

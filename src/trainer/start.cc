@@ -14,7 +14,7 @@
 #include "io/open_source.h"
 #include "trainer/mla_source.h"
 
-namespace dsa {
+namespace dsa::trainer {
 namespace {
 
 bool exists(const std::string& path) {
@@ -30,9 +30,9 @@ const std::string* given_with(const TrainConfig& config, std::string_view prefix
   return nullptr;
 }
 
-TrainStage stage_of(const std::string& name) {
-  if (name == "warmup") return TrainStage::kWarmup;
-  return name == "sparse" ? TrainStage::kSparse : TrainStage::kPretrain;
+backprop::TrainStage stage_of(const std::string& name) {
+  if (name == "warmup") return backprop::TrainStage::kWarmup;
+  return name == "sparse" ? backprop::TrainStage::kSparse : backprop::TrainStage::kPretrain;
 }
 
 IndexerConfig new_indexer(const TrainConfig& config, int64_t n_layers) {
@@ -207,7 +207,7 @@ Result<RunStart> prepare_run(const TrainConfig& config,
                              const std::function<bool(int64_t, int64_t)>& packing) {
   RunStart run;
   run.stage = stage_of(config.stage);
-  if (run.stage == TrainStage::kWarmup && config.init.empty()) {
+  if (run.stage == backprop::TrainStage::kWarmup && config.init.empty()) {
     return invalid_argument("init: absent, want the checkpoint whose indexers are to learn");
   }
   DSA_RETURN_IF_ERROR(check_effects(config));
@@ -228,4 +228,4 @@ Result<RunStart> prepare_run(const TrainConfig& config,
   return run;
 }
 
-}  // namespace dsa
+}  // namespace dsa::trainer

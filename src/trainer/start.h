@@ -11,17 +11,17 @@
 #include "dsa/tokenizer.h"
 #include "dsa/train.h"
 
+#include "backprop/train_model.h"
 #include "data/sequences.h"
 #include "data/token_file.h"
 #include "io/tensor_source.h"
-#include "train/train_model.h"
 #include "trainer/folder_lock.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 struct RunStart {
   FolderLock lock;  // of the output folder, for the life of the run
-  TrainStage stage = TrainStage::kPretrain;
+  backprop::TrainStage stage = backprop::TrainStage::kPretrain;
   ModelConfig config;                    // of the checkpoints to write; they can be run
   std::unique_ptr<TensorSource> source;  // null: random weights
   std::string init_checksum;             // of init's configuration and weights; empty: no init
@@ -40,4 +40,4 @@ struct RunStart {
 Result<RunStart> prepare_run(const TrainConfig& config,
                              const std::function<bool(int64_t, int64_t)>& packing);
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -5,7 +5,7 @@
 #include "common/status_macros.h"
 #include "tokenizer/utf8.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 namespace {
 
@@ -99,4 +99,4 @@ Result<std::string> ascii_toml(std::string_view text, const std::string& name) {
   return Rewriter(text, name).run();
 }
 
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -6,7 +6,7 @@
 
 #include "dsa/status.h"
 
-namespace dsa {
+namespace dsa::trainer {
 
 // The same TOML in ASCII: texts between single quotes are given double ones, other letters in texts
 // become \U escapes, comments lose theirs.
@@ -16,4 +16,4 @@ namespace dsa {
 //           byte that is no UTF-8; `name` with the line
 Result<std::string> ascii_toml(std::string_view text, const std::string& name);
 
-}  // namespace dsa
+}  // namespace dsa::trainer

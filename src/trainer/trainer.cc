@@ -20,7 +20,7 @@
 #include "trainer/schedule.h"
 #include "trainer/start.h"
 
-namespace dsa {
+namespace dsa::trainer {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -33,19 +33,19 @@ struct Recipe {
   double final_ratio;
 };
 
-Recipe recipe(TrainStage stage) {
+Recipe recipe(backprop::TrainStage stage) {
   switch (stage) {
-    case TrainStage::kPretrain:
+    case backprop::TrainStage::kPretrain:
       return {1e-3, 0.1};
-    case TrainStage::kWarmup:
+    case backprop::TrainStage::kWarmup:
       return {1e-3, 1};
-    case TrainStage::kSparse:
+    case backprop::TrainStage::kSparse:
       return {1e-4, 1};
   }
   return {1e-3, 1};
 }
 
-Schedule schedule_of(const TrainConfig::Optimizer& o, TrainStage stage) {
+Schedule schedule_of(const TrainConfig::Optimizer& o, backprop::TrainStage stage) {
   const Recipe defaults = recipe(stage);
   Schedule schedule;
   schedule.peak = o.learning_rate > 0 ? o.learning_rate : defaults.rate;
@@ -55,13 +55,14 @@ Schedule schedule_of(const TrainConfig::Optimizer& o, TrainStage stage) {
   return schedule;
 }
 
-class Run {
+class TrainingRun {
  public:
-  static Result<std::unique_ptr<Run>> create(const TrainConfig& config, const TrainHooks& hooks);
+  static Result<std::unique_ptr<TrainingRun>> create(const TrainConfig& config,
+                                                     const TrainHooks& hooks);
   Result<TrainReport> run();
 
  private:
-  Run(const TrainConfig& config, const TrainHooks& hooks, RunStart start)
+  TrainingRun(const TrainConfig& config, const TrainHooks& hooks, RunStart start)
       : config_(config),
         hooks_(hooks),
         start_(std::move(start)),
@@ -86,7 +87,7 @@ class Run {
   ThreadPool pool_;
   RunFolder folder_;
   Schedule schedule_;
-  std::unique_ptr<TrainModel> model_;
+  std::unique_ptr<backprop::TrainModel> model_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<SequenceOrder> order_;
   std::unique_ptr<HeldOut> held_out_;
@@ -97,9 +98,9 @@ class Run {
   std::vector<double> layer_kl_;
 };
 
-Status Run::make_model() {
+Status TrainingRun::make_model() {
   DSA_RETURN_IF_ERROR(pool_.status());
-  TrainModelOptions options;
+  backprop::TrainModelOptions options;
   options.stage = start_.stage;
   const int64_t per_pass = std::min(config_.batch.sequences_per_pass, config_.batch.sequences);
   options.max_tokens = per_pass * config_.data.context;
@@ -108,9 +109,10 @@ Status Run::make_model() {
   options.new_indexers = start_.new_indexers;
   options.bf16_weights = config_.precision.bf16;
   options.recompute = config_.precision.recompute;
-  Result<std::unique_ptr<TrainModel>> model =
-      start_.source == nullptr ? TrainModel::create(start_.config, options, &pool_)
-                               : TrainModel::create(start_.config, options, *start_.source, &pool_);
+  Result<std::unique_ptr<backprop::TrainModel>> model =
+      start_.source == nullptr
+          ? backprop::TrainModel::create(start_.config, options, &pool_)
+          : backprop::TrainModel::create(start_.config, options, *start_.source, &pool_);
   DSA_RETURN_IF_ERROR(model.status());
   model_ = std::move(model).value();
   const TrainConfig::Optimizer& o = config_.optimizer;
@@ -119,7 +121,7 @@ Status Run::make_model() {
   return {};
 }
 
-Status Run::resume() {
+Status TrainingRun::resume() {
   DSA_ASSIGN_OR_RETURN(SequenceOrder order,
                        SequenceOrder::create(*start_.tokens, start_.split.train,
                                              static_cast<uint64_t>(config_.data.context),
@@ -140,9 +142,10 @@ Status Run::resume() {
   return {};
 }
 
-Result<std::unique_ptr<Run>> Run::create(const TrainConfig& config, const TrainHooks& hooks) {
+Result<std::unique_ptr<TrainingRun>> TrainingRun::create(const TrainConfig& config,
+                                                         const TrainHooks& hooks) {
   DSA_ASSIGN_OR_RETURN(RunStart start, prepare_run(config, hooks.packing));
-  std::unique_ptr<Run> run(new Run(config, hooks, std::move(start)));
+  std::unique_ptr<TrainingRun> run(new TrainingRun(config, hooks, std::move(start)));
   DSA_RETURN_IF_ERROR(run->make_model());
   DSA_RETURN_IF_ERROR(run->resume());
   return run;
@@ -155,11 +158,11 @@ uint64_t tokens_of(const TokenFile& file, const std::vector<uint64_t>& documents
   return n;
 }
 
-void Run::announce() const {
+void TrainingRun::announce() const {
   if (!hooks_.start) return;
   TrainStart start;
   start.stage = config_.stage;
-  for (const Parameter& parameter : model_->parameters())
+  for (const backprop::Parameter& parameter : model_->parameters())
     start.n_parameters += static_cast<int64_t>(parameter.size);
   for (const AdamW::Slot& slot : std::as_const(*optimizer_).slots())
     start.n_trained += static_cast<int64_t>(slot.parameter->size);
@@ -175,7 +178,7 @@ void Run::announce() const {
 }
 
 // Gradients of all sequences of a step. Gives the sum of the losses.
-Result<double> Run::accumulate(TrainStep* step) {
+Result<double> TrainingRun::accumulate(TrainStep* step) {
   const int64_t per_pass = std::min(config_.batch.sequences_per_pass, config_.batch.sequences);
   passes_.clear();
   for (int64_t i = 0; i < config_.batch.sequences; ++i) {
@@ -189,16 +192,16 @@ Result<double> Run::accumulate(TrainStep* step) {
   double loss = 0;
   double kl = 0;
   for (const BatchBuffer& pass : passes_) {
-    TrainBatch batch = pass.batch();
+    backprop::TrainBatch batch = pass.batch();
     batch.lm_scale = batch.index_scale = 1 / static_cast<double>(step->tokens);
-    DSA_ASSIGN_OR_RETURN(const TrainLosses losses, model_->forward_backward(batch));
+    DSA_ASSIGN_OR_RETURN(const backprop::TrainLosses losses, model_->forward_backward(batch));
     loss += losses.has_lm ? losses.lm_sum : kNan;
     kl += losses.index_kl_sum.empty() ? kNan
                                       : losses.index_kl() * static_cast<double>(losses.n_queries);
     layer_kl_.resize(losses.index_kl_sum.size());
     for (size_t layer = 0; layer < layer_kl_.size(); ++layer)
       layer_kl_[layer] += losses.index_kl_sum[layer] / static_cast<double>(step->tokens);
-    for (const Document& document : pass.documents())
+    for (const backprop::DocumentSpan& document : pass.documents())
       step->flops += model_->step_flops(document.end - document.begin);
   }
   step->loss = loss / static_cast<double>(step->tokens);
@@ -207,7 +210,7 @@ Result<double> Run::accumulate(TrainStep* step) {
 }
 
 // The model and its indexers have losses of their own: each is clipped by its own norm.
-double Run::update(TrainStep* step) {
+double TrainingRun::update(TrainStep* step) {
   const TrainConfig::Optimizer& o = config_.optimizer;
   const double norms[] = {optimizer_->gradient_norm(false), optimizer_->gradient_norm(true)};
   step->gradient_norm = std::hypot(norms[0], norms[1]);
@@ -217,7 +220,7 @@ double Run::update(TrainStep* step) {
   };
   step->learning_rate = schedule_.rate(state_.step);
   double indexer_rate = step->learning_rate;
-  if (start_.stage == TrainStage::kSparse && o.indexer_learning_rate > 0) {
+  if (start_.stage == backprop::TrainStage::kSparse && o.indexer_learning_rate > 0) {
     indexer_rate *= o.indexer_learning_rate / schedule_.peak;
   }
   optimizer_->update(state_.step + 1, group(norms[0], step->learning_rate),
@@ -228,7 +231,7 @@ double Run::update(TrainStep* step) {
 }
 
 // The same run would come to the same step again.
-std::string Run::way_out() const {
+std::string TrainingRun::way_out() const {
   if (checkpoint_.empty()) {
     return "nothing was saved yet: begin again with a lower optimizer.learning_rate";
   }
@@ -239,7 +242,7 @@ std::string Run::way_out() const {
       checkpoint_, config_.output);
 }
 
-Result<TrainStep> Run::step() {
+Result<TrainStep> TrainingRun::step() {
   const auto begin = Clock::now();
   TrainStep step;
   step.step = state_.step + 1;
@@ -254,7 +257,7 @@ Result<TrainStep> Run::step() {
   return step;
 }
 
-Status Run::log_step(const TrainStep& step) {
+Status TrainingRun::log_step(const TrainStep& step) {
   nlohmann::ordered_json line = {{"type", "step"},
                                  {"stage", config_.stage},
                                  {"step", step.step},
@@ -269,7 +272,7 @@ Status Run::log_step(const TrainStep& step) {
   return log_->write(line);
 }
 
-Status Run::evaluate() {
+Status TrainingRun::evaluate() {
   DSA_ASSIGN_OR_RETURN(const TrainEvaluation found, held_out_->measure(state_.step, model_.get()));
   DSA_RETURN_IF_ERROR(log_->write({{"type", "evaluation"},
                                    {"stage", config_.stage},
@@ -281,7 +284,7 @@ Status Run::evaluate() {
   return {};
 }
 
-Status Run::save() {
+Status TrainingRun::save() {
   auto saved = folder_.save(state_, *model_, *optimizer_);
   if (!saved.ok()) {
     return error(
@@ -293,7 +296,7 @@ Status Run::save() {
   return {};
 }
 
-Result<TrainReport> Run::run() {
+Result<TrainReport> TrainingRun::run() {
   announce();
   const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
   const int64_t n_steps = config_.optimizer.steps;
@@ -313,9 +316,13 @@ Result<TrainReport> Run::run() {
 }
 
 }  // namespace
+}  // namespace dsa::trainer
+
+namespace dsa {
 
 Result<TrainReport> train(const TrainConfig& config, const TrainHooks& hooks) {
-  DSA_ASSIGN_OR_RETURN(const std::unique_ptr<Run> run, Run::create(config, hooks));
+  DSA_ASSIGN_OR_RETURN(const std::unique_ptr<trainer::TrainingRun> run,
+                       trainer::TrainingRun::create(config, hooks));
   return run->run();
 }
 

@@ -6,7 +6,7 @@
 
 #include "trainer/schedule.h"
 
-namespace dsa {
+namespace dsa::trainer {
 namespace {
 
 // f32 arithmetic over a few dozen operations.
@@ -15,9 +15,9 @@ constexpr double kTolerance = 1e-5;
 struct Values {
   std::vector<float> value;
   std::vector<float> gradient;
-  Parameter parameter;
+  backprop::Parameter parameter;
 
-  Values(size_t n, ParameterRole role, bool of_indexer) : value(n), gradient(n) {
+  Values(size_t n, backprop::ParameterRole role, bool of_indexer) : value(n), gradient(n) {
     for (size_t i = 0; i < n; ++i) {
       value[i] = 0.1F * static_cast<float>(i % 7) - 0.3F;
       gradient[i] = 0.01F * static_cast<float>(i % 11) - 0.04F;
@@ -47,7 +47,7 @@ double expected(double w, double g, double rate, double decay, double scale, int
 TEST(AdamW, FollowsItsFormula) {
   ThreadPool pool(2);
   for (const bool indexer : {false, true}) {
-    Values p(70000, ParameterRole::kMatrix, indexer);
+    Values p(70000, backprop::ParameterRole::kMatrix, indexer);
     const std::vector<float> before = p.value;
     AdamW adamw(std::span(&p.parameter, 1), {}, &pool);
     for (int t = 1; t <= 3; ++t)
@@ -62,7 +62,7 @@ TEST(AdamW, FollowsItsFormula) {
 
 TEST(AdamW, DecaysMatricesAlone) {
   ThreadPool pool(1);
-  Values p(16, ParameterRole::kVector, false);
+  Values p(16, backprop::ParameterRole::kVector, false);
   std::fill(p.gradient.begin(), p.gradient.end(), 0.0F);
   const std::vector<float> before = p.value;
   AdamW adamw(std::span(&p.parameter, 1), {}, &pool);
@@ -72,7 +72,7 @@ TEST(AdamW, DecaysMatricesAlone) {
 
 TEST(AdamW, LeavesWhatHasNoGradient) {
   ThreadPool pool(1);
-  Values p(16, ParameterRole::kRouterBias, false);
+  Values p(16, backprop::ParameterRole::kRouterBias, false);
   p.parameter.gradient = nullptr;
   AdamW adamw(std::span(&p.parameter, 1), {}, &pool);
   EXPECT_TRUE(adamw.slots().empty());
@@ -82,11 +82,11 @@ TEST(AdamW, MeasuresTheModelAndItsIndexersApart) {
   ThreadPool pool(1);
   std::vector<Values> values;
   values.reserve(2);
-  values.emplace_back(100000, ParameterRole::kMatrix, false);
-  values.emplace_back(10, ParameterRole::kMatrix, true);
+  values.emplace_back(100000, backprop::ParameterRole::kMatrix, false);
+  values.emplace_back(10, backprop::ParameterRole::kMatrix, true);
   std::fill(values[0].gradient.begin(), values[0].gradient.end(), 0.5F);
   std::fill(values[1].gradient.begin(), values[1].gradient.end(), 2.0F);
-  const std::vector<Parameter> parameters = {values[0].parameter, values[1].parameter};
+  const std::vector<backprop::Parameter> parameters = {values[0].parameter, values[1].parameter};
   const AdamW adamw(parameters, {}, &pool);
   EXPECT_LE(std::fabs(adamw.gradient_norm(false) - std::sqrt(25000.0)), 1e-9);
   EXPECT_LE(std::fabs(adamw.gradient_norm(true) - std::sqrt(40.0)), 1e-9);
@@ -112,4 +112,4 @@ TEST(Schedule, StaysWhereTheRatioIsOne) {
 }
 
 }  // namespace
-}  // namespace dsa
+}  // namespace dsa::trainer

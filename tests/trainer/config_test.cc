@@ -3,7 +3,7 @@
 
 #include "dsa/train.h"
 
-namespace dsa {
+namespace dsa::trainer {
 namespace {
 
 using ::testing::ElementsAre;
@@ -128,4 +128,4 @@ TEST(TrainConfig, TellsWhichFileIsMissing) {
 }
 
 }  // namespace
-}  // namespace dsa
+}  // namespace dsa::trainer

@@ -7,7 +7,7 @@
 #include <map>
 #include <random>
 
-namespace dsa {
+namespace dsa::trainer {
 namespace {
 
 constexpr int64_t kHidden = 24;
@@ -111,4 +111,4 @@ TEST(MlaSource, RefusesANormWithAZero) {
 }
 
 }  // namespace
-}  // namespace dsa
+}  // namespace dsa::trainer

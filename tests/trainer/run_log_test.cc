@@ -7,7 +7,7 @@
 
 #include "tests/io/temp_dir.h"
 
-namespace dsa {
+namespace dsa::trainer {
 namespace {
 
 std::string read(const std::string& path) {
@@ -36,4 +36,4 @@ TEST(RunLog, BeginsAnew) {
 }
 
 }  // namespace
-}  // namespace dsa
+}  // namespace dsa::trainer

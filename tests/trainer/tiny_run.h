@@ -14,7 +14,7 @@
 
 #include "tests/io/temp_dir.h"
 
-namespace dsa::test {
+namespace dsa::trainer {
 
 inline std::string read_bytes(const std::string& path) {
   std::ostringstream text;
@@ -109,4 +109,4 @@ inline TrainReport must_train(const TrainConfig& config, const TrainHooks& hooks
   return report.ok() ? *report : TrainReport();
 }
 
-}  // namespace dsa::test
+}  // namespace dsa::trainer

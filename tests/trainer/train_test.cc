@@ -13,21 +13,19 @@
 #include "io/checkpoint.h"
 #include "tests/trainer/tiny_run.h"
 
-namespace dsa {
+namespace dsa::trainer {
 namespace {
 
-using test::must_train;
-using test::read_bytes;
 using ::testing::HasSubstr;
 
 class Train : public testing::Test {
  protected:
-  static void SetUpTestSuite() { runs_ = new test::TinyRuns(); }
+  static void SetUpTestSuite() { runs_ = new TinyRuns(); }
   static void TearDownTestSuite() {
     delete runs_;
     runs_ = nullptr;
   }
-  static test::TinyRuns* runs_;
+  static TinyRuns* runs_;
 
   static void expect_refused(const TrainConfig& config, const std::string& words) {
     const auto report = train(config, {});
@@ -36,7 +34,7 @@ class Train : public testing::Test {
   }
 };
 
-test::TinyRuns* Train::runs_ = nullptr;
+TinyRuns* Train::runs_ = nullptr;
 
 void expect_same_checkpoint(const std::string& a, const std::string& b) {
   for (const char* name : {"/model.safetensors", "/optimizer.safetensors", "/config.json",
@@ -409,4 +407,4 @@ TEST_F(Train, GivesAnMlaModelAnIndexer) {
 }
 
 }  // namespace
-}  // namespace dsa
+}  // namespace dsa::trainer
