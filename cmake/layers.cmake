@@ -24,4 +24,70 @@ function(dsa_layer name)
     endif()
   endif()
   set_property(GLOBAL APPEND PROPERTY DSA_LAYERS dsa_${name})
+  set_property(GLOBAL PROPERTY DSA_DEPENDS_dsa_${name} ${ARG_DEPENDS})
+  set_property(GLOBAL PROPERTY DSA_LIBRARIES_dsa_${name} ${ARG_LIBRARIES})
+endfunction()
+
+# The layers that some layers stand on and they themselves, each before those it stands on.
+function(dsa_closure result)
+  get_property(layers GLOBAL PROPERTY DSA_LAYERS)  # bottom-up
+  list(REVERSE layers)
+  set(wanted ${ARGN})
+  foreach(layer ${layers})
+    if(layer IN_LIST wanted)
+      get_property(depends GLOBAL PROPERTY DSA_DEPENDS_${layer})
+      list(APPEND wanted ${depends})
+      list(APPEND found ${layer})
+    endif()
+  endforeach()
+  set(${result} ${found} PARENT_SCOPE)
+endfunction()
+
+# What users link to, called dsa::<name>: some layers and all they stand on.
+#   dsa_component(<name> layer...)
+# The target dsa_static_<name> is the layers' static libraries. With BUILD_SHARED_LIBS there is also
+# dsa_shared_<name>, made of the same objects: one library that exports what the public headers
+# declare and shows nothing of what it needs.
+function(dsa_component name)
+  list(TRANSFORM ARGN PREPEND dsa_)
+  add_library(dsa_static_${name} INTERFACE)
+  set_target_properties(dsa_static_${name} PROPERTIES EXPORT_NAME ${name})
+  target_link_libraries(dsa_static_${name} INTERFACE ${ARGN})
+  add_library(dsa::${name} ALIAS dsa_static_${name})
+  dsa_closure(layers ${ARGN})
+  set_property(GLOBAL APPEND PROPERTY DSA_COMPONENTS ${name})
+  set_property(GLOBAL PROPERTY DSA_LAYERS_${name} ${layers})
+  if(BUILD_SHARED_LIBS)
+    dsa_shared_library(${name} ${layers})
+  endif()
+endfunction()
+
+function(dsa_shared_library name)
+  set(output dsa_${name})
+  if(name STREQUAL dsa)
+    set(output dsa)
+  endif()
+  set(map ${PROJECT_SOURCE_DIR}/cmake/exports.map)
+  add_library(dsa_shared_${name} SHARED)
+  set_target_properties(dsa_shared_${name} PROPERTIES OUTPUT_NAME ${output} EXPORT_NAME ${name}
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+    LINKER_LANGUAGE CXX LINK_DEPENDS ${map})
+  target_link_options(dsa_shared_${name} PRIVATE
+    LINKER:--version-script=${map} LINKER:-Bsymbolic-functions LINKER:-z,defs)
+  target_include_directories(dsa_shared_${name} INTERFACE
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_compile_features(dsa_shared_${name} INTERFACE cxx_std_20)
+  foreach(layer ${ARGN})
+    get_target_property(type ${layer} TYPE)
+    if(NOT type STREQUAL INTERFACE_LIBRARY)
+      target_sources(dsa_shared_${name} PRIVATE $<TARGET_OBJECTS:${layer}>)
+    endif()
+    get_property(objects GLOBAL PROPERTY DSA_OBJECTS_${layer})
+    foreach(object_library ${objects})
+      target_sources(dsa_shared_${name} PRIVATE $<TARGET_OBJECTS:${object_library}>)
+    endforeach()
+    get_property(libraries GLOBAL PROPERTY DSA_LIBRARIES_${layer})
+    target_link_libraries(dsa_shared_${name} PRIVATE ${libraries})
+  endforeach()
 endfunction()
