@@ -119,7 +119,7 @@ Status run_bench(const Options& options) {
         } else {
           print_row(*measure);
         }
-        if (interrupted()) return Status(dsa::StatusCode::kIoError, "stopped by Ctrl-C");
+        if (interrupted()) return Status(dsa::StatusCode::kCancelled, "stopped by Ctrl-C");
       }
     }
   }

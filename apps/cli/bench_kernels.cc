@@ -86,7 +86,7 @@ Status run_bench(const Options& options) {
     return !interrupted();
   });
   if (!status.ok()) return status;
-  if (interrupted()) return Status(dsa::StatusCode::kIoError, "stopped by Ctrl-C");
+  if (interrupted()) return Status(dsa::StatusCode::kCancelled, "stopped by Ctrl-C");
   if (options.json) print_json(document);
   return {};
 }

@@ -139,7 +139,7 @@ Status run_bench(const Options& options) {
       } else {
         print_row(*row);
       }
-      if (interrupted()) return Status(dsa::StatusCode::kIoError, "stopped by Ctrl-C");
+      if (interrupted()) return Status(dsa::StatusCode::kCancelled, "stopped by Ctrl-C");
     }
   }
   if (options.json) print_json(document);

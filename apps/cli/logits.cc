@@ -92,7 +92,7 @@ Status write_outputs(const LogitsOptions& options,
   };
   if (auto status = run_trace(engine, trace); !status.ok()) return status;
   if (interrupted()) {
-    return Status(StatusCode::kIoError, options.out_path + ": not written, stopped by Ctrl-C");
+    return Status(StatusCode::kCancelled, options.out_path + ": not written, stopped by Ctrl-C");
   }
   return writer->commit();
 }

@@ -212,7 +212,7 @@ Status run_perplexity(PerplexityOptions options) {
   if (!engine.ok()) return engine.status();
   auto score = Scorer(**engine, text->tokenizer, *tokens).run(windows, options.quiet);
   if (!score.ok()) return score.status();
-  if (interrupted()) return Status(StatusCode::kIoError, "stopped by Ctrl-C, nothing measured");
+  if (interrupted()) return Status(StatusCode::kCancelled, "stopped by Ctrl-C, nothing measured");
   report(options, (*engine)->options(), *score);
   return Status();
 }

@@ -26,7 +26,7 @@ double seconds_since(Clock::time_point start) {
 }
 
 Status stopped(const std::string& output) {
-  return Status(dsa::StatusCode::kResourceExhausted, output + ": not written: Ctrl-C");
+  return Status(dsa::StatusCode::kCancelled, output + ": not written: Ctrl-C");
 }
 
 }  // namespace

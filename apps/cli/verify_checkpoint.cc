@@ -198,7 +198,7 @@ Status verify_checkpoint(const VerifyOptions& options) {
       options.n_prefill > 0 ? std::min(options.n_prefill, n_tokens) : n_tokens - n_tokens / 8;
   auto found = compare(**engine, *expected, n_prefill);
   if (!found.ok()) return found.status();
-  if (interrupted()) return Status(StatusCode::kIoError, "stopped by Ctrl-C, nothing verified");
+  if (interrupted()) return Status(StatusCode::kCancelled, "stopped by Ctrl-C, nothing verified");
   const Verdict verdict = judge(options, *found);
   report(options, *found, verdict, n_tokens);
   if (verdict.passed) return {};

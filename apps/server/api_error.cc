@@ -71,6 +71,8 @@ ApiError api_error(const dsa::Status& status) {
       return error;
     case dsa::StatusCode::kOk:
     case dsa::StatusCode::kIoError:
+    case dsa::StatusCode::kCancelled:
+    case dsa::StatusCode::kInternal:
       break;
   }
   error.status = 500;

@@ -46,7 +46,7 @@ struct ConvertReport {
 // writes it to `out` with its other files; config.json tells the new type. progress(bytes done,
 // bytes) may be null; false ends the work and nothing is left.
 //   Errors  kNotFound, kIoError, kCorruption, kUnsupported: file, tensor; kInvalidArgument: `out`
-//           exists; an option; kResourceExhausted: progress gave false
+//           exists; an option; kCancelled: progress gave false
 Result<ConvertReport> convert_checkpoint(
     const std::string& in,
     const std::string& out,

@@ -29,11 +29,10 @@ class Model {
   // counts as another checkpoint.
   std::string identity() const;
 
+ private:
+  friend struct ModelInternals;  // what the library itself sees of it (src/model/model.h)
   struct Impl;
   explicit Model(std::unique_ptr<Impl> impl);
-  const Impl& impl() const { return *impl_; }
-
- private:
   std::unique_ptr<Impl> impl_;
 };
 

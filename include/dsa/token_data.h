@@ -37,7 +37,7 @@ struct TokenFileReport {
 // them; control tokens spelled in the text are text. Documents without text are left out.
 // progress(files done, files) may be null; when it gives false nothing is written.
 //   Errors  kNotFound, kIoError, kInvalidArgument: a file; no document with text;
-//           kResourceExhausted: progress gave false
+//           kCancelled: progress gave false
 Result<TokenFileReport> write_token_file(
     const Tokenizer& tokenizer,
     const std::vector<std::string>& files,

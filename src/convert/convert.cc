@@ -181,7 +181,7 @@ Status Converter::write(const AtomicFolder& out,
       DSA_RETURN_IF_ERROR(write_tensor(tensor, &writer));
       report_.bytes_after += tensor.n_bytes();
       if (progress && !progress(report_.bytes_after, total)) {
-        return error(StatusCode::kResourceExhausted, "not written: stopped");
+        return error(StatusCode::kCancelled, "not written: stopped");
       }
     }
     DSA_RETURN_IF_ERROR(writer.commit());

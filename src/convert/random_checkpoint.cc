@@ -72,7 +72,7 @@ Status write_weights(const ModelConfig& config,
       DSA_RETURN_IF_ERROR(write_tensor(tensor, options.seed, &writer));
       done += tensor.n_bytes();
       if (progress && !progress(done, total)) {
-        return error(StatusCode::kResourceExhausted, "not written: stopped");
+        return error(StatusCode::kCancelled, "not written: stopped");
       }
     }
     DSA_RETURN_IF_ERROR(writer.commit());

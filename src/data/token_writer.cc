@@ -131,7 +131,7 @@ Result<TokenFileReport> write_token_file(const Tokenizer& tokenizer,
     report.n_bytes += static_cast<int64_t>(text.size());
     ++report.n_files;
     if (progress && !progress(report.n_files, static_cast<int64_t>(files.size()))) {
-      return error(StatusCode::kResourceExhausted, "{}: not written: stopped", path);
+      return error(StatusCode::kCancelled, "{}: not written: stopped", path);
     }
   }
   report.n_tokens = static_cast<int64_t>(writer.n_tokens());

@@ -66,7 +66,7 @@ Status Engine::Impl::allocate() {
   DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(config, options)));
   for (const int64_t max_tokens : {options.max_batch_tokens, options.max_interleaved_tokens}) {
     if (max_tokens == 0) continue;
-    DSA_ASSIGN_OR_RETURN(auto forward, ForwardPass::create(config, model->impl().weights,
+    DSA_ASSIGN_OR_RETURN(auto forward, ForwardPass::create(config, ModelInternals::weights(*model),
                                                            pass_options(options, max_tokens),
                                                            {table, &threads}, &*pool));
     passes.push_back(std::make_unique<Pass::State>(std::move(forward), max_tokens, &*pool));

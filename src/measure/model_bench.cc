@@ -44,8 +44,8 @@ struct ModelBench::Impl {
     DSA_RETURN_IF_ERROR(pool->acquire(pool->n_pages(), &pages));
     for (int64_t layer = 0; layer < config.n_layers; ++layer)
       fill_cache(context, *pool, layer, pages, options.max_context);
-    DSA_ASSIGN_OR_RETURN(forward,
-                         ForwardPass::create(config, model->impl().weights, pass, context, &*pool));
+    DSA_ASSIGN_OR_RETURN(forward, ForwardPass::create(config, ModelInternals::weights(*model), pass,
+                                                      context, &*pool));
     return {};
   }
 
@@ -102,7 +102,8 @@ int64_t ModelBench::scratch_bytes() const {
 Result<std::shared_ptr<const Model>> random_model(const ModelConfig& shape, BenchWeights weights) {
   ModelConfig config = shape;
   config.fp8_weights = weights == BenchWeights::kFp8;
-  return make_model(std::move(config), std::make_unique<RandomSource>(dtype_of(weights), 1));
+  return ModelInternals::make(std::move(config),
+                              std::make_unique<RandomSource>(dtype_of(weights), 1));
 }
 
 }  // namespace dsa

@@ -5,6 +5,12 @@
 
 namespace dsa {
 
+struct Model::Impl {
+  std::unique_ptr<TensorSource> source;  // keeps the files mapped
+  ModelConfig config;
+  ModelWeights weights;
+};
+
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Model::~Model() = default;
 
@@ -12,16 +18,20 @@ Result<std::shared_ptr<const Model>> Model::open(const std::string& dir) {
   DSA_ASSIGN_OR_RETURN(OpenedSource source, open_model_source(dir));
   DSA_ASSIGN_OR_RETURN(ModelConfig config,
                        parse_model_config(source.config_text, source.config_path));
-  return make_model(std::move(config), std::move(source.tensors));
+  return ModelInternals::make(std::move(config), std::move(source.tensors));
 }
 
-Result<std::shared_ptr<const Model>> make_model(ModelConfig config,
-                                                std::unique_ptr<TensorSource> source) {
+Result<std::shared_ptr<const Model>> ModelInternals::make(ModelConfig config,
+                                                          std::unique_ptr<TensorSource> source) {
   LoadedWeights loaded = load_weights(config, *source);
   if (!loaded.problems.empty()) return loaded.problems.front();
   auto impl = std::make_unique<Model::Impl>(
       Model::Impl{std::move(source), std::move(config), std::move(loaded.weights)});
-  return std::shared_ptr<const Model>(std::make_shared<Model>(std::move(impl)));
+  return std::shared_ptr<const Model>(new Model(std::move(impl)));
+}
+
+const ModelWeights& ModelInternals::weights(const Model& model) {
+  return model.impl_->weights;
 }
 
 const ModelConfig& Model::config() const {

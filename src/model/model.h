@@ -1,4 +1,4 @@
-// What a dsa::Model holds.
+// What the library itself sees of a dsa::Model, beyond its public functions.
 #pragma once
 
 #include <memory>
@@ -12,15 +12,13 @@
 
 namespace dsa {
 
-struct Model::Impl {
-  std::unique_ptr<TensorSource> source;  // keeps the files mapped
-  ModelConfig config;
-  ModelWeights weights;
-};
+struct ModelInternals {
+  // The model of a configuration whose tensors come from `source`, which it keeps.
+  //   Errors  the first problem of load_weights().
+  static Result<std::shared_ptr<const Model>> make(ModelConfig config,
+                                                   std::unique_ptr<TensorSource> source);
 
-// The model of a configuration whose tensors come from `source`.
-//   Errors  the first problem of load_weights().
-Result<std::shared_ptr<const Model>> make_model(ModelConfig config,
-                                                std::unique_ptr<TensorSource> source);
+  static const ModelWeights& weights(const Model& model);
+};
 
 }  // namespace dsa

@@ -308,6 +308,7 @@ TEST_F(Train, EndsWhilePackingWithoutATokenFile) {
   };
   const auto report = train(config, hooks);
   ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.status().code(), StatusCode::kCancelled);
   EXPECT_THAT(report.status().message(), HasSubstr("stopped"));
   EXPECT_EQ(n_files, 12);
   EXPECT_FALSE(std::filesystem::exists(config.output + "/tokens.bin"));
