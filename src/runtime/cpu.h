@@ -14,4 +14,7 @@ struct HostCpu {
 
 HostCpu detect_cpu();
 
+// CPUs that this process may run on, at least 1.
+int usable_cpus();
+
 }  // namespace dsa

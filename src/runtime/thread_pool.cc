@@ -1,13 +1,13 @@
 #include "dsa/thread_pool.h"
 
-#include <sched.h>
-
 #include <atomic>
 #include <exception>
 #include <thread>
 #include <vector>
 
 #include "common/status_macros.h"
+#include "runtime/cpu.h"
+#include "runtime/spin.h"
 
 namespace dsa {
 
@@ -17,18 +17,11 @@ namespace {
 // it asks the kernel to put it to sleep.
 constexpr int kSpins = 4096;
 
-int usable_threads() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return CPU_COUNT(&set);
-}
-
 template <class T>
 void wait_while_equal(const std::atomic<T>& value, T old) {
   for (int i = 0; i < kSpins; ++i) {
     if (value.load(std::memory_order_acquire) != old) return;
-    __builtin_ia32_pause();
+    spin_pause();
   }
   while (value.load(std::memory_order_acquire) == old)
     value.wait(old, std::memory_order_acquire);
@@ -92,7 +85,7 @@ struct ThreadPool::State {
 };
 
 ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>()) {
-  if (n_threads <= 0) n_threads = usable_threads();
+  if (n_threads <= 0) n_threads = usable_cpus();
   state_->start_threads(n_threads);
 }
 

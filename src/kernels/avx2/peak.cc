@@ -23,6 +23,7 @@ struct PeakVector {
 }  // namespace dsa::kernels::avx2
 
 #define DSA_TIER avx2
+#include "kernels/avx2/peak_loop.h"
 #include "kernels/generic/peak.inl.h"
 
 namespace dsa::kernels::avx2 {

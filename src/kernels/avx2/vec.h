@@ -38,6 +38,12 @@ inline __m256i first8(size_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lane);
 }
 
+// Keeps x in a register: g++ would load it again for each use.
+inline F32 in_register(F32 x) {
+  asm("" : "+v"(x.v));
+  return x;
+}
+
 inline F32 load(const float* p) {
   return {_mm256_loadu_ps(p)};
 }

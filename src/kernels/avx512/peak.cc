@@ -19,6 +19,7 @@ struct PeakVector {
 }  // namespace dsa::kernels::avx512
 
 #define DSA_TIER avx512
+#include "kernels/avx2/peak_loop.h"
 #include "kernels/generic/peak.inl.h"
 
 namespace dsa::kernels::avx512 {

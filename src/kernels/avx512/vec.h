@@ -43,6 +43,12 @@ inline U32 set_bits(uint32_t x) {
   return {_mm512_set1_epi32(static_cast<int>(x))};
 }
 
+// Keeps x in a register: g++ would load it again for each use.
+inline F32 in_register(F32 x) {
+  asm("" : "+v"(x.v));
+  return x;
+}
+
 inline F32 load(const float* p) {
   return {_mm512_loadu_ps(p)};
 }

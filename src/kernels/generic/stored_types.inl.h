@@ -19,11 +19,7 @@ struct F32Math {
   static void store(float* p, Vec x) { DSA_TIER::store(p, x); }
   static void store_first(float* p, size_t n, Vec x) { DSA_TIER::store_first(p, n, x); }
   static F32 dot(F32 acc, Vec a, Vec b) { return fma(a, b, acc); }
-  // Keeps x in a register: g++ would load it again for each use.
-  static Vec in_register(Vec x) {
-    asm("" : "+v"(x.v));
-    return x;
-  }
+  static Vec in_register(Vec x) { return DSA_TIER::in_register(x); }
 };
 
 // A vector at a time, without scales.

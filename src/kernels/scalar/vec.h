@@ -31,6 +31,11 @@ inline U32 set_bits(uint32_t x) {
   return {x};
 }
 
+// x, kept in a register where the compiler would load it again for each use.
+inline F32 in_register(F32 x) {
+  return x;
+}
+
 inline F32 load(const float* p) {
   return {*p};
 }
