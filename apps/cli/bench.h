@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "dsa/bench.h"
+#include "dsa_measure/bench.h"
 
 #include "cli/command.h"
 

@@ -6,7 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "dsa/bench.h"
+#include "dsa_measure/bench.h"
 
 #include "cli/bench.h"
 #include "cli/interrupt.h"

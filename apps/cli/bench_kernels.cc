@@ -6,8 +6,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "dsa/bench.h"
 #include "dsa/cpu.h"
+#include "dsa_measure/bench.h"
 
 #include "cli/bench.h"
 #include "cli/interrupt.h"

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "dsa/bench.h"
+#include "dsa_measure/bench.h"
 
 #include "cli/command.h"
 #include "cli/interrupt.h"

@@ -13,7 +13,7 @@
 #include <string>
 #include <string_view>
 
-#include "dsa/bench.h"
+#include "dsa_measure/bench.h"
 
 #include "backprop/train_model.h"
 #include "measure/timing.h"

@@ -4,7 +4,7 @@
 #include <optional>
 #include <random>
 
-#include "dsa/bench.h"
+#include "dsa_measure/bench.h"
 
 #include "common/status_macros.h"
 #include "layers/mla_dsa.h"

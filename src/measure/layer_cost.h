@@ -2,7 +2,7 @@
 // the limits of the machine.
 #pragma once
 
-#include "dsa/bench.h"
+#include "dsa_measure/bench.h"
 
 namespace dsa {
 

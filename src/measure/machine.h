@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "dsa/bench.h"
 #include "dsa/thread_pool.h"
+#include "dsa_measure/bench.h"
 
 #include "kernels/kernel_table.h"
 #include "runtime/aligned_buffer.h"

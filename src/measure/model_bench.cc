@@ -1,10 +1,10 @@
 #include <optional>
 #include <random>
 
-#include "dsa/bench.h"
 #include "dsa/forward.h"
 #include "dsa/model.h"
 #include "dsa/thread_pool.h"
+#include "dsa_measure/bench.h"
 
 #include "common/status_macros.h"
 #include "layers/forward_pass.h"

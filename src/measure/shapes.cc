@@ -1,5 +1,5 @@
 // The published configurations, as their config.json files have them.
-#include "dsa/bench.h"
+#include "dsa_measure/bench.h"
 
 #include "common/status_macros.h"
 

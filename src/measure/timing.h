@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "dsa/bench.h"
+#include "dsa_measure/bench.h"
 
 namespace dsa {
 

@@ -1,7 +1,7 @@
 // The stored type of a benchmark's weights.
 #pragma once
 
-#include "dsa/bench.h"
+#include "dsa_measure/bench.h"
 
 #include "formats/dtype.h"
 
