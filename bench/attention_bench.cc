@@ -22,7 +22,7 @@
 #include "dsa/thread_pool.h"
 
 #include "formats/cache_layout.h"
-#include "kernels/kernel_table.h"
+#include "kernels/tiers.h"
 #include "measure/machine.h"
 #include "ops/row_union.h"
 

@@ -19,6 +19,7 @@
 
 #include "dsa/thread_pool.h"
 
+#include "kernels/tiers.h"
 #include "ops/indexer.h"
 #include "ops/indexer_prune.h"
 

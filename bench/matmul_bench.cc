@@ -14,7 +14,7 @@
 #include "dsa/thread_pool.h"
 
 #include "formats/dtype.h"
-#include "kernels/kernel_table.h"
+#include "kernels/tiers.h"
 #include "measure/machine.h"
 
 namespace {

@@ -19,7 +19,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/kernel_table.h"
+#include "kernels/tiers.h"
 
 namespace {
 

@@ -16,7 +16,8 @@ foreach(name command_line options run chat inspect tokenize verify interrupt cac
     serve_clock serve_disk serve_faults serve_soak openai_client page train)
   dsa_system_test(${name})
 endforeach()
-foreach(tier scalar avx2 avx512)
+get_property(tiers GLOBAL PROPERTY DSA_TIERS)
+foreach(tier ${tiers})
   dsa_system_test(logits_${tier} SCRIPT logits ARGS ${tier})
 endforeach()
 if(NOT DSA_SANITIZE)  # 190,000 tokens: minutes in an instrumented build

@@ -98,7 +98,7 @@ Action add_bench_kernels(CLI::App& app) {
   app.add_option("--only", options->bench.only, "Measure only kernels whose name contains TEXT")
       ->type_name("TEXT");
   app.add_option("--tier", options->bench.tier,
-                 "avx512, avx2 or scalar (default: all that run here)")
+                 "A tier that `dsa cpu` lists as runnable (default: all of them)")
       ->type_name("TIER");
   add_repetitions_option(app, options->bench.repetitions);
   add_threads_option(app, options->n_threads);

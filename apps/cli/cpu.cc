@@ -19,7 +19,7 @@ constexpr const char* kFooter =
     "\n"
     "Examples:\n"
     "  dsa cpu\n"
-    "  DSA_CPU_TIER=avx2 dsa cpu --json";
+    "  DSA_CPU_TIER=scalar dsa cpu --json";
 
 std::string joined(const std::vector<std::string>& words) {
   return words.empty() ? "none" : fmt::format("{}", fmt::join(words, " "));
@@ -31,6 +31,7 @@ dsa::Status show_cpu(bool json) {
   const dsa::CpuInfo cpu = dsa::cpu_info();
   if (json) {
     print_json({{"model_name", cpu.model_name},
+                {"architecture", cpu.architecture},
                 {"threads", cpu.n_threads},
                 {"features", cpu.features},
                 {"compiled", cpu.compiled},
@@ -39,6 +40,7 @@ dsa::Status show_cpu(bool json) {
     return {};
   }
   print(fmt::format("cpu             {}\n", cpu.model_name.empty() ? "unknown" : cpu.model_name));
+  print(fmt::format("architecture    {}\n", cpu.architecture));
   print(fmt::format("threads         {}\n", cpu.n_threads));
   print(fmt::format("features        {}\n", joined(cpu.features)));
   print(fmt::format("tiers compiled  {}\n", joined(cpu.compiled)));

@@ -36,8 +36,9 @@ def machine_text(machine):
 
 def kernel_table(rows):
     """One line per kernel and shape: efficiency per tier and number of threads."""
+    tiers = list(dict.fromkeys(row["tier"] for row in rows))  # fastest first, as measured
     columns = sorted({(row["tier"], row["threads"]) for row in rows},
-                     key=lambda key: (["avx512", "avx2", "scalar"].index(key[0]), key[1]))
+                     key=lambda key: (tiers.index(key[0]), key[1]))
     cells = {}
     for row in rows:
         cells.setdefault((row["kernel"], row["shape"]), {})[row["tier"], row["threads"]] = row

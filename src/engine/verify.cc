@@ -1,14 +1,15 @@
 #include "dsa/verify.h"
 
 #include "engine/verify_checks.h"
+#include "kernels/tiers.h"
 
 namespace dsa {
 
 std::vector<KernelCheck> verify_kernels(const std::function<void(const KernelCheck&)>& done) {
   std::vector<KernelCheck> checks;
-  for (const kernels::KernelTable* table :
-       {kernels::scalar_table(), kernels::avx2_table(), kernels::avx512_table()}) {
-    if (table == nullptr) continue;
+  for (const kernels::Tier& tier : kernels::tiers()) {
+    if (!tier.runs_here) continue;
+    const kernels::KernelTable* table = tier.table;
     const ReportCheck report = [&](const std::string& kernel, const CaseLog& log) {
       checks.push_back(log.result(table->tier_name, kernel));
       if (done) done(checks.back());

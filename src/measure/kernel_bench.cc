@@ -3,10 +3,12 @@
 #include <numeric>
 #include <optional>
 #include <random>
+#include <ranges>
 
 #include "dsa_measure/bench.h"
 
 #include "common/status_macros.h"
+#include "kernels/tiers.h"
 #include "measure/machine.h"
 #include "measure/random_cache.h"
 #include "measure/timing.h"
@@ -400,9 +402,9 @@ Status bench_kernels(const KernelBenchOptions& options,
   DSA_ASSIGN_OR_RETURN(data.weights[1], make_weight(data.fp8, DType::kE4M3));
   bool known = false;
   int64_t n_measured = 0;
-  for (const kernels::KernelTable* table :
-       {kernels::avx512_table(), kernels::avx2_table(), kernels::scalar_table()}) {
-    if (table == nullptr || (!options.tier.empty() && options.tier != table->tier_name)) continue;
+  for (const kernels::Tier& tier : kernels::tiers() | std::views::reverse) {
+    const kernels::KernelTable* table = tier.table;
+    if (!tier.runs_here || (!options.tier.empty() && options.tier != table->tier_name)) continue;
     known = true;
     for (const int n_threads : options.threads) {
       ThreadPool pool(n_threads);

@@ -1,6 +1,7 @@
 #include "ops/context.h"
 
 #include <cstdlib>
+#include <ranges>
 #include <string>
 #include <utility>
 #include <vector>
@@ -8,17 +9,24 @@
 #include "dsa/cpu.h"
 
 #include "common/status_macros.h"
+#include "kernels/tiers.h"
 #include "runtime/cpu.h"
 
 namespace dsa {
 
 namespace {
 
+std::vector<std::string> compiled_tiers() {
+  std::vector<std::string> names;
+  for (const kernels::Tier& tier : kernels::tiers())
+    names.emplace_back(tier.table->tier_name);
+  return names;
+}
+
 std::vector<std::string> runnable_tiers() {
   std::vector<std::string> names;
-  for (const kernels::KernelTable* table :
-       {kernels::avx512_table(), kernels::avx2_table(), kernels::scalar_table()}) {
-    if (table != nullptr) names.emplace_back(table->tier_name);
+  for (const kernels::Tier& tier : kernels::tiers() | std::views::reverse) {
+    if (tier.runs_here) names.emplace_back(tier.table->tier_name);
   }
   return names;
 }
@@ -27,17 +35,19 @@ std::vector<std::string> runnable_tiers() {
 
 Result<const kernels::KernelTable*> select_kernels() {
   if (const kernels::KernelTable* table = kernels::chosen_table()) return table;
-  return unsupported("DSA_CPU_TIER: \"{}\", want one of {} on this CPU",
-                     std::getenv("DSA_CPU_TIER"), fmt::join(runnable_tiers(), ", "));
+  return unsupported("DSA_CPU_TIER: \"{}\", want one of {} on this CPU; this build for {} has {}",
+                     std::getenv("DSA_CPU_TIER"), fmt::join(runnable_tiers(), ", "),
+                     kernels::architecture(), fmt::join(compiled_tiers(), ", "));
 }
 
 CpuInfo cpu_info() {
   HostCpu cpu = detect_cpu();
   CpuInfo info;
   info.model_name = std::move(cpu.model_name);
+  info.architecture = kernels::architecture();
   info.n_threads = cpu.n_threads;
   info.features = std::move(cpu.features);
-  info.compiled = {"scalar", "avx2", "avx512"};
+  info.compiled = compiled_tiers();
   info.runnable = runnable_tiers();
   return info;
 }

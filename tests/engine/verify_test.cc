@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/verify_checks.h"
-#include "kernels/kernel_table.h"
+#include "kernels/tiers.h"
 
 namespace dsa {
 namespace {
@@ -110,27 +110,20 @@ void expect_noticed(const Table& good,
   }
 }
 
-const kernels::KernelTable& best_table() {
-  for (const kernels::KernelTable* table : {kernels::avx512_table(), kernels::avx2_table()}) {
-    if (table != nullptr) return *table;
-  }
-  return *kernels::scalar_table();
-}
-
 TEST(Verify, NoticesEachBrokenVectorKernel) {
-  expect_noticed(*best_table().vector, kVector, verify_vector_kernels);
+  expect_noticed(*kernels::chosen_table()->vector, kVector, verify_vector_kernels);
 }
 
 TEST(Verify, NoticesEachBrokenAttentionKernel) {
-  expect_noticed(*best_table().attention, kAttention, verify_attention_kernels);
+  expect_noticed(*kernels::chosen_table()->attention, kAttention, verify_attention_kernels);
 }
 
 TEST(Verify, NoticesEachBrokenIndexerKernel) {
-  expect_noticed(*best_table().indexer, kIndexer, verify_indexer_kernels);
+  expect_noticed(*kernels::chosen_table()->indexer, kIndexer, verify_indexer_kernels);
 }
 
 TEST(Verify, NoticesEachBrokenEstimate) {
-  const IndexerKernels& good = *best_table().indexer;
+  const IndexerKernels& good = *kernels::chosen_table()->indexer;
   if (good.estimate == nullptr) GTEST_SKIP() << "the tiers of this CPU have no estimates";
   for (const auto& broken : kEstimate) {
     IndexEstimateKernels estimate = *good.estimate;
@@ -144,7 +137,7 @@ TEST(Verify, NoticesEachBrokenEstimate) {
 }
 
 TEST(Verify, NoticesEachBrokenTrainingKernel) {
-  expect_noticed(*best_table().train, kTrain, verify_train_kernels);
+  expect_noticed(*kernels::chosen_table()->train, kTrain, verify_train_kernels);
 }
 
 }  // namespace

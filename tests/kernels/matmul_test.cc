@@ -178,14 +178,14 @@ TEST(MatmulTiers, AgreeWithinTwiceTheRoundingBound) {
     const Operands operands(kernel, 5, 9);
     const Product exact = multiply(operands.wide_a, operands.wide_w, kM, kMaxN, kMaxK);
     std::vector<float> scalar(kM * kMaxN);
-    kernel.in (*scalar_table())(operands.args(kM, kMaxN, kMaxK, scalar.data(), kMaxN));
-    for (const Tier& tier : runnable_tiers()) {
+    kernel.in(scalar_table())(operands.args(kM, kMaxN, kMaxK, scalar.data(), kMaxN));
+    for (const KernelTable* table : runnable_tables()) {
       std::vector<float> c(kM * kMaxN);
-      kernel.in (*tier.table)(operands.args(kM, kMaxN, kMaxK, c.data(), kMaxN));
+      kernel.in (*table)(operands.args(kM, kMaxN, kMaxK, c.data(), kMaxN));
       for (size_t at = 0; at < c.size(); ++at) {
         ASSERT_LE(std::abs(double{c[at]} - double{scalar[at]}),
                   2 * tolerance(kMaxK, exact.magnitude.values[at]))
-            << kernel.name() << " " << tier.name << " element " << at;
+            << kernel.name() << " " << table->tier_name << " element " << at;
       }
     }
   }

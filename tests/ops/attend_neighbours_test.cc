@@ -15,6 +15,7 @@
 
 #include "ops/mla.h"
 #include "runtime/aligned_buffer.h"
+#include "tests/kernels/tiers.h"
 
 namespace dsa {
 namespace {
@@ -107,7 +108,7 @@ class AttendNeighbours : public testing::TestWithParam<Shape> {
     std::vector<float> row(kLatent + kRope);
     for (size_t t = 0; t < kContext; ++t) {
       std::generate(row.begin(), row.end(), [&] { return normal(random); });
-      store_latent_row(*kernels::scalar_table()->vector, layout_, row.data(), row.data() + kLatent,
+      store_latent_row(*kernels::scalar_table().vector, layout_, row.data(), row.data() + kLatent,
                        view().row_address(t));
     }
     q_.resize(kQueries * GetParam().n_heads * (kLatent + kRope));
@@ -187,9 +188,7 @@ class AttendNeighbours : public testing::TestWithParam<Shape> {
 constexpr float kTolerance = 0x1p-7F;
 
 TEST_P(AttendNeighbours, AgreesWithEachQueryAlone) {
-  for (const auto* table :
-       {kernels::scalar_table(), kernels::avx2_table(), kernels::avx512_table()}) {
-    if (table == nullptr) continue;
+  for (const kernels::KernelTable* table : kernels::runnable_tables()) {
     const std::vector<float> want = one_by_one(table);
     const std::vector<float> got = run(table, 1, kQueries);
     for (size_t i = 0; i < want.size(); ++i)
@@ -198,9 +197,7 @@ TEST_P(AttendNeighbours, AgreesWithEachQueryAlone) {
 }
 
 TEST_P(AttendNeighbours, GivesTheSameBitsForAnyNumberOfThreads) {
-  for (const auto* table :
-       {kernels::scalar_table(), kernels::avx2_table(), kernels::avx512_table()}) {
-    if (table == nullptr) continue;
+  for (const kernels::KernelTable* table : kernels::runnable_tables()) {
     const std::vector<float> one = run(table, 1, kQueries);
     for (const int n_threads : {2, 3}) {
       const std::vector<float> many = run(table, n_threads, kQueries);
@@ -219,9 +216,7 @@ TEST_P(AttendNeighbours, KeepsNanFromQueriesThatDidNotSelectIt) {
   std::set_difference(of(1), of(2), of(0), of(1), std::back_inserter(foreign));
   if (foreign.empty()) GTEST_SKIP() << "all lists are the same";
   std::memset(view().row_address(static_cast<size_t>(foreign[0])), 0xFF, layout_.row_bytes());
-  for (const auto* table :
-       {kernels::scalar_table(), kernels::avx2_table(), kernels::avx512_table()}) {
-    if (table == nullptr) continue;
+  for (const kernels::KernelTable* table : kernels::runnable_tables()) {
     const std::vector<float> got = run(table, 1, kQueries);
     for (size_t i = 0; i < width; ++i) {
       ASSERT_FALSE(std::isnan(got[i])) << table->tier_name;

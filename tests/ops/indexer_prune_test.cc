@@ -13,6 +13,7 @@
 #include "dsa/thread_pool.h"
 
 #include "formats/float_bits.h"
+#include "kernels/tiers.h"
 
 namespace dsa {
 namespace {
@@ -59,7 +60,7 @@ class Pruning : public testing::Test {
 
   void store(size_t t, const std::vector<float>& key) {
     const IndexCacheView view = {kDims.layout, keys_.data(), pages_};
-    store_index_key(*kernels::scalar_table()->vector, kDims.layout, key.data(), t % kPageTokens,
+    store_index_key(*kernels::scalar_table().vector, kDims.layout, key.data(), t % kPageTokens,
                     view.page_address(t));
   }
 

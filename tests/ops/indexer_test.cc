@@ -7,6 +7,7 @@
 
 #include "dsa/thread_pool.h"
 
+#include "kernels/tiers.h"
 #include "reference/top_k.h"
 
 namespace dsa {

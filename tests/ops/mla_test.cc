@@ -10,6 +10,8 @@
 
 #include "dsa/thread_pool.h"
 
+#include "tests/kernels/tiers.h"
+
 namespace dsa {
 namespace {
 
@@ -54,7 +56,7 @@ class Mla : public testing::TestWithParam<Case> {
     for (size_t t = 0; t < kContext; ++t) {
       const float* latent = values.data() + t * kDims.d_row();
       uint8_t* row = view().row_address(t);
-      const auto& vector = *kernels::scalar_table()->vector;
+      const auto& vector = *kernels::scalar_table().vector;
       store_latent_row(vector, layout_, latent, latent + kDims.d_latent, row);
       load_latent_row(vector, layout_, row, rows_.data() + t * kDims.d_row());
     }
@@ -154,9 +156,7 @@ class Mla : public testing::TestWithParam<Case> {
 
 TEST_P(Mla, AgreesWithTheExpandedFormInFloat64OnEveryTierAndAnyNumberOfThreads) {
   if (GetParam().top_k > 0) select(GetParam().top_k);
-  for (const kernels::KernelTable* table :
-       {kernels::scalar_table(), kernels::avx2_table(), kernels::avx512_table()}) {
-    if (table == nullptr) continue;
+  for (const kernels::KernelTable* table : kernels::runnable_tables()) {
     SCOPED_TRACE(table->tier_name);
     const std::vector<float> out = run(table, 1);
     EXPECT_EQ(out, run(table, 3));
