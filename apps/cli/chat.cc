@@ -105,7 +105,7 @@ class Chat {
   }
 
   // Adds the answer to the conversation, and notes what text the cache now holds.
-  void remember(std::span<const int32_t> prompt, const Generation& generation) {
+  void remember(std::span<const int32_t> prompt, const GeneratedText& generation) {
     const auto held = runner_->generator->held();
     const auto written = held.subspan(std::min(prompt.size(), held.size()));
     held_text_ = prompt_text_ + readable_text(runner_->text.tokenizer, written);
@@ -119,7 +119,7 @@ class Chat {
     messages_.push_back(std::move(reply));
   }
 
-  void report(const Generation& generation) {
+  void report(const GeneratedText& generation) {
     if (options_->json) {
       auto turn = generation_json(generation);
       if (runner_->explain) turn["explain"] = explanation_json();

@@ -50,11 +50,11 @@ Generator::Generator(dsa::Engine& engine,
                      Explain* explain)
     : engine_(&engine), tokenizer_(&tokenizer), sampler_(std::move(sampler)), explain_(explain) {}
 
-Result<Generation> Generator::generate(std::span<const int32_t> prompt,
-                                       const GenerateOptions& options,
-                                       const std::function<void(std::string_view)>& show) {
+Result<GeneratedText> Generator::generate(std::span<const int32_t> prompt,
+                                          const GenerateOptions& options,
+                                          const std::function<void(std::string_view)>& show) {
   if (explain_ != nullptr) explain_->clear();  // positions of a sequence that may be gone
-  Generation out;
+  GeneratedText out;
   out.n_prompt = static_cast<int64_t>(prompt.size());
   const auto start = std::chrono::steady_clock::now();
   if (auto status = prefill(prompt, options.quiet, out); !status.ok()) return status;
@@ -84,7 +84,7 @@ Status Generator::reuse_or_restart(std::span<const int32_t> prompt) {
   return created.status();
 }
 
-Status Generator::prefill(std::span<const int32_t> prompt, bool quiet, Generation& out) {
+Status Generator::prefill(std::span<const int32_t> prompt, bool quiet, GeneratedText& out) {
   if (auto status = reuse_or_restart(prompt); !status.ok()) return status;
   out.n_reused = static_cast<int64_t>(held_.size());
   const auto rest = prompt.subspan(held_.size());
@@ -107,7 +107,7 @@ Status Generator::prefill(std::span<const int32_t> prompt, bool quiet, Generatio
 
 Status Generator::decode(const GenerateOptions& options,
                          const std::function<void(std::string_view)>& show,
-                         Generation& out) {
+                         GeneratedText& out) {
   dsa::StreamDecoder decoder(*tokenizer_);
   text::StopFilter filter(options.stop);
   const auto emit = [&out, &show](const std::string& text) {

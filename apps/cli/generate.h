@@ -32,7 +32,7 @@ struct GenerateOptions {
   bool quiet = false;            // no progress bar
 };
 
-struct Generation {
+struct GeneratedText {
   std::vector<int32_t> ids;  // without the end-of-text token
   std::string text;          // as shown, without the stop string
   Finish finish = Finish::kLength;
@@ -55,19 +55,19 @@ class Generator {
   // Reads the prompt and continues it; `show` gets the text piece by piece, always whole
   // characters. Tokens at the front of the prompt that the sequence holds already are not computed
   // again; a sequence that is not such a front is dropped.
-  dsa::Result<Generation> generate(std::span<const int32_t> prompt,
-                                   const GenerateOptions& options,
-                                   const std::function<void(std::string_view)>& show);
+  dsa::Result<GeneratedText> generate(std::span<const int32_t> prompt,
+                                      const GenerateOptions& options,
+                                      const std::function<void(std::string_view)>& show);
 
   // The tokens in the cache.
   std::span<const int32_t> held() const { return held_; }
 
  private:
-  dsa::Status prefill(std::span<const int32_t> prompt, bool quiet, Generation& out);
+  dsa::Status prefill(std::span<const int32_t> prompt, bool quiet, GeneratedText& out);
   dsa::Status reuse_or_restart(std::span<const int32_t> prompt);
   dsa::Status decode(const GenerateOptions& options,
                      const std::function<void(std::string_view)>& show,
-                     Generation& out);
+                     GeneratedText& out);
   dsa::Result<int32_t> sample();
   dsa::Status append(int32_t id);
   dsa::ForwardHooks hooks(int64_t last_position);

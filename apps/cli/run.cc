@@ -139,7 +139,7 @@ void show_piece(std::string_view text) {
 
 void finish_run(const RunOptions& options,
                 const Runner& runner,
-                const Generation& generation,
+                const GeneratedText& generation,
                 std::span<const int32_t> all_ids) {
   const dsa::Tokenizer& tokenizer = runner.text.tokenizer;
   if (options.json) {

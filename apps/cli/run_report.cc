@@ -56,7 +56,7 @@ double shortest(float value) {
 
 }  // namespace
 
-std::string report_text(const Runner& runner, const Generation& generation) {
+std::string report_text(const Runner& runner, const GeneratedText& generation) {
   const dsa::MemoryUse memory = runner.engine->memory();
   std::string out =
       speed_line("prefill", generation.n_prompt - generation.n_reused, generation.prefill_seconds);
@@ -71,7 +71,7 @@ std::string report_text(const Runner& runner, const Generation& generation) {
   return out;
 }
 
-std::string report_line(const Runner& runner, const Generation& generation) {
+std::string report_line(const Runner& runner, const GeneratedText& generation) {
   const int64_t n_read = generation.n_prompt - generation.n_reused;
   return fmt::format(
       "[prefill {} tokens at {} tokens/s, {} from the cache; decode {} at {} tokens/s; {}]",
@@ -81,7 +81,7 @@ std::string report_line(const Runner& runner, const Generation& generation) {
       attention_summary(runner.engine->options().attention, n_held(runner)));
 }
 
-ordered_json generation_json(const Generation& generation) {
+ordered_json generation_json(const GeneratedText& generation) {
   const auto rate = [](int64_t n, double seconds) {
     return seconds > 0 ? static_cast<double>(n) / seconds : 0.0;
   };

@@ -10,13 +10,13 @@
 namespace cli {
 
 // Several lines: speed, memory, what attention did.
-std::string report_text(const Runner& runner, const Generation& generation);
+std::string report_text(const Runner& runner, const GeneratedText& generation);
 
 // One line for a turn of a chat.
-std::string report_line(const Runner& runner, const Generation& generation);
+std::string report_line(const Runner& runner, const GeneratedText& generation);
 
 // The generation alone: text, ids, counts, timings.
-nlohmann::ordered_json generation_json(const Generation& generation);
+nlohmann::ordered_json generation_json(const GeneratedText& generation);
 
 // Sampling, memory, attention, load time.
 nlohmann::ordered_json runner_json(const Runner& runner);

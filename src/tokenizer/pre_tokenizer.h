@@ -38,17 +38,17 @@ class PreTokenizer {
   Status split(std::string_view text, RegexScratch& scratch, const Sink& sink) const;
 
  private:
-  struct Run;  // scratch and sink of one call
+  struct Call;  // scratch and sink of one call
 
-  Status from_stage(std::size_t stage, std::string_view text, const Run& run) const;
+  Status from_stage(std::size_t stage, std::string_view text, const Call& call) const;
   Status at_stage(const SplitStage& split,
                   std::size_t next,
                   std::string_view text,
-                  const Run& run) const;
+                  const Call& call) const;
   Status at_stage(const PrefixSpaceStage& prefix,
                   std::size_t next,
                   std::string_view text,
-                  const Run& run) const;
+                  const Call& call) const;
 
   std::vector<PreTokenizerStage> stages_;
 };

@@ -48,7 +48,7 @@ AdamW::AdamW(std::span<const backprop::Parameter> parameters,
 double AdamW::gradient_norm(bool of_indexer) const {
   std::vector<double> sums(chunks_.size());
   pool_->parallel_for(static_cast<int64_t>(chunks_.size()), [&](int64_t item, int) {
-    const Chunk& chunk = chunks_[static_cast<size_t>(item)];
+    const SlotPart& chunk = chunks_[static_cast<size_t>(item)];
     const backprop::Parameter& parameter = *slots_[chunk.slot].parameter;
     if (parameter.of_indexer != of_indexer) return;
     double sum = 0;
@@ -68,7 +68,7 @@ void AdamW::update(int64_t step, const UpdateGroup& model, const UpdateGroup& in
   const double mean_correction = 1 - std::pow(options_.beta1, t);
   const double square_correction = 1 - std::pow(options_.beta2, t);
   pool_->parallel_for(static_cast<int64_t>(chunks_.size()), [&](int64_t item, int) {
-    const Chunk& chunk = chunks_[static_cast<size_t>(item)];
+    const SlotPart& chunk = chunks_[static_cast<size_t>(item)];
     Slot& slot = slots_[chunk.slot];
     const backprop::Parameter& parameter = *slot.parameter;
     const UpdateGroup& group = parameter.of_indexer ? indexer : model;

@@ -52,7 +52,7 @@ class AdamW {
   std::span<const Slot> slots() const { return slots_; }
 
  private:
-  struct Chunk {  // elements [begin, end) of a slot
+  struct SlotPart {  // elements [begin, end) of a slot
     size_t slot;
     size_t begin;
     size_t end;
@@ -61,7 +61,7 @@ class AdamW {
   AdamWOptions options_;
   ThreadPool* pool_;
   std::vector<Slot> slots_;
-  std::vector<Chunk> chunks_;
+  std::vector<SlotPart> chunks_;
 };
 
 }  // namespace dsa::trainer
