@@ -4,17 +4,9 @@
 #include <limits>
 #include <utility>
 
-#include "common/math.h"
+#include "serve/plan_pass.h"
 
 namespace dsa {
-
-namespace {
-
-int64_t pages_for(int64_t n_tokens) {
-  return ceil_div(n_tokens, kTokensPerPage);
-}
-
-}  // namespace
 
 Batcher::Batcher(std::unique_ptr<Engine> engine,
                  std::unique_ptr<DiskTier> disk,
@@ -25,48 +17,33 @@ Batcher::Batcher(std::unique_ptr<Engine> engine,
       pages_(engine_.get(), std::move(disk)),
       max_step_seconds_(max_step_seconds),
       max_context_(max_context),
-      clock_(std::move(clock)) {}
-
-void Batcher::add(std::unique_ptr<Generation> generation) {
-  ++n_unstarted_;
-  waiting_.emplace(generation->id, std::move(generation));
-}
-
-void Batcher::cancel(RequestId id) {
-  for (Generations* where : {&waiting_, &running_}) {
-    const auto found = where->find(id);
-    if (found != where->end()) found->second->cancelled = true;
-  }
-}
-
-void Batcher::cancel_all() {
-  for (Generations* where : {&waiting_, &running_}) {
-    for (auto& [id, generation] : *where)
-      generation->cancelled = true;
-  }
-}
+      clock_(std::move(clock)),
+      requests_(engine_.get(), &pages_, clock_),
+      planner_(&requests_, &pages_, engine_->options().max_batch_tokens, [this] {
+        return reads_too_long();
+      }) {}
 
 bool Batcher::step() {
-  if (waiting_.empty() && running_.empty()) return false;
-  step_start_ = counted_until_ = clock_();
-  got_on_ = false;
+  if (requests_.n_waiting() == 0 && requests_.n_running() == 0) return false;
+  const double start = counted_until_ = clock_();
   n_streams_ = 0;
-  end_overdue();
-  admit();
-  plan_decoding();
-  n_streams_ = plan_.n_decoded;
+  got_on_ = requests_.end_overdue(start);
+  requests_.admit(start);
+  planner_.add_decoding();
+  n_streams_ = planner_.plan().n_decoded;
   const int64_t n_chunks = n_streams_ == 0 ? std::numeric_limits<int64_t>::max()
                                            : budget_.chunks(n_streams_, max_step_seconds_);
-  plan_reading(n_chunks);
+  got_on_ = planner_.add_reading(n_chunks) || got_on_;
   bool computed = compute_plan();
-  if (n_chunks == 0 && n_running() > n_streams_) {
+  if (n_chunks == 0 && requests_.n_running() > n_streams_) {
     count_step();
     computed = compute_chunk_in_parts() || computed;
   }
-  if (!computed && !got_on_ && !running_.empty()) {
+  if (!computed && !got_on_ && requests_.n_running() > 0) {
     // Cannot happen: the oldest request is given every page. Better an error than a loop.
-    finish(running_.begin()->second.get(), FinishReason::kError,
-           Status(StatusCode::kResourceExhausted, "page pool: no page for the oldest request"));
+    requests_.finish(
+        requests_.running().begin()->second.get(), FinishReason::kError,
+        Status(StatusCode::kResourceExhausted, "page pool: no page for the oldest request"));
   }
   count_step();
   return true;
@@ -76,65 +53,11 @@ bool Batcher::step() {
 void Batcher::count_step() {
   const double now = clock_();
   const double seconds = now - std::exchange(counted_until_, now);
-  StepHistogram& steps = totals_.steps;
   const double* const bounds = StepHistogram::kBoundsMs;
   const double* const end = bounds + StepHistogram::kBuckets - 1;
-  ++steps.counts[std::lower_bound(bounds, end, seconds * 1000) - bounds];
-  steps.sum_seconds += seconds;
-  steps.longest_seconds = std::max(steps.longest_seconds, seconds);
-}
-
-void Batcher::end_overdue() {
-  std::vector<Generation*> over;
-  for (Generations* where : {&waiting_, &running_}) {
-    for (auto& [id, generation] : *where) {
-      const bool late = generation->deadline > 0 && step_start_ >= generation->deadline;
-      if (generation->cancelled || late) over.push_back(generation.get());
-    }
-  }
-  for (Generation* generation : over) {
-    got_on_ = true;
-    finish(generation, generation->cancelled ? FinishReason::kCancelled : FinishReason::kDeadline);
-  }
-}
-
-void Batcher::admit() {
-  while (!waiting_.empty() && n_running() < engine_->options().max_sequences) {
-    const auto oldest = waiting_.begin();
-    if (!running_.empty() && !fits(*oldest->second)) return;
-    Generation* const generation = oldest->second.get();
-    running_.insert(waiting_.extract(oldest));
-    start(generation);
-  }
-}
-
-// Room for all of its tokens so far and one more, in addition to what running requests still have
-// to prefill. Pages that others use of its prompt are there already.
-bool Batcher::fits(const Generation& generation) const {
-  int64_t needed = pages_for(generation.n_tokens() + 1);
-  for (const PageKey& key : generation.keys) {
-    if (!pages_.in_use(key)) break;
-    --needed;
-  }
-  for (const auto& [id, other] : running_) {
-    needed += std::max<int64_t>(0, pages_for(other->n_tokens() + 1) - pages_for(other->n_done));
-  }
-  return needed <= pages_.n_available();
-}
-
-void Batcher::start(Generation* generation) {
-  const Result<SequenceId> sequence = engine_->create_sequence();
-  if (!sequence.ok()) {
-    finish(generation, FinishReason::kError, sequence.status());
-    return;
-  }
-  generation->sequence = *sequence;
-  if (!generation->started) {
-    generation->started = true;
-    --n_unstarted_;
-    generation->result.queue_seconds = step_start_ - generation->submitted;
-  }
-  attach(generation, PrefixPages::Source::kPool);
+  ++steps_.counts[std::lower_bound(bounds, end, seconds * 1000) - bounds];
+  steps_.sum_seconds += seconds;
+  steps_.longest_seconds = std::max(steps_.longest_seconds, seconds);
 }
 
 // Reading from disk has cost those who wait for tokens their part of the step.
@@ -143,65 +66,105 @@ bool Batcher::reads_too_long() const {
   return n_streams_ > 0 && clock_() - counted_until_ > kShareOfStep * max_step_seconds_;
 }
 
-// Takes what the caches have of the prompt from where the sequence ends; true when there was
-// anything.
-bool Batcher::attach(Generation* generation, PrefixPages::Source source) {
-  const int64_t before = generation->n_done;
-  while (const PageKey* key = generation->next_key()) {
-    if (generation->n_done > before && reads_too_long()) break;
-    if (!pages_.attach(generation->sequence, *key, source, plan_.n_pages)) break;
-    generation->n_done += kChunkTokens;
-    if (generation->n_done > generation->n_counted) {
-      generation->n_counted = generation->n_done;
-      generation->result.prompt_cache_hit_tokens += kChunkTokens;
-      totals_.cache_hit_tokens_total += kChunkTokens;
+bool Batcher::compute_plan() {
+  const Plan plan = planner_.take();
+  if (plan.chunks.empty()) return false;
+  const double start = clock_();
+  Result<Pass> pass = begin_plan(engine_.get(), plan, &filtered_);
+  while (pass.ok() && pass->advance()) {
+  }
+  end(plan, pass.status());
+  budget_.record(plan.n_decoded, plan.n_chunks_read(), clock_() - start);
+  return true;
+}
+
+// A chunk for which streams would have to wait too long: they get tokens between its parts.
+bool Batcher::compute_chunk_in_parts() {
+  got_on_ = planner_.add_reading(1) || got_on_;
+  const Plan plan = planner_.take();
+  if (plan.chunks.empty()) return false;
+  const double start = clock_();
+  double part_start = start;
+  double decoding = 0;
+  Result<Pass> pass = begin_plan(engine_.get(), plan, &filtered_);
+  while (pass.ok() && pass->advance()) {
+    const double now = clock_();
+    budget_.record_part(now - part_start);
+    if (budget_.decode_now(now - counted_until_, max_step_seconds_)) {
+      decoding += decode_between_parts();
+    }
+    part_start = clock_();
+  }
+  end(plan, pass.status());
+  budget_.record(0, plan.n_chunks_read(), clock_() - start - decoding);
+  return true;
+}
+
+double Batcher::decode_between_parts() {
+  const double start = clock_();
+  planner_.add_decoding();
+  if (!compute_plan()) return 0;
+  count_step();
+  return clock_() - start;
+}
+
+// What the plan's pass gave goes to its requests; status: whether there was one.
+void Batcher::end(const Plan& plan, const Status& status) {
+  std::vector<RequestState*> choosers;
+  std::vector<RequestState*> failed;
+  for (const auto& [request, chunk] : plan.chunks) {
+    request->n_planned = 0;
+    if (status.ok()) {
+      requests_.computed(request, chunk);
+      if (chunk.logits) choosers.push_back(request);
+    } else {
+      failed.push_back(request);
     }
   }
-  return generation->n_done > before;
+  for (RequestState* request : choosers)
+    deliver(request);
+  std::sort(failed.begin(), failed.end());
+  failed.erase(std::unique(failed.begin(), failed.end()), failed.end());
+  for (RequestState* request : failed)
+    requests_.finish(request, FinishReason::kError, status);
 }
 
-// Gives back what the sequence holds. Its prompt's pages stay in the cache, last to first, so that
-// ends of paths are forgotten before what they continue.
-void Batcher::release(Generation* generation) {
-  if (generation->sequence < 0) return;
-  if (!engine_->release_sequence(generation->sequence).ok()) return;
-  for (int64_t i = generation->n_shared() - 1; i >= 0; --i)
-    pages_.leave(generation->keys[static_cast<size_t>(i)]);
-  generation->sequence = -1;
-  generation->n_done = 0;
-  generation->n_planned = 0;
-}
-
-void Batcher::preempt_newest() {
-  const auto newest = std::prev(running_.end());
-  ++newest->second->result.n_preemptions;
-  ++totals_.preemptions_total;
-  release(newest->second.get());
-  waiting_.insert(running_.extract(newest));
-}
-
-void Batcher::finish(Generation* generation, FinishReason reason, const Status& status) {
-  release(generation);
-  const RequestId id = generation->id;
-  auto node = running_.extract(id);
-  if (node.empty()) node = waiting_.extract(id);
-  if (!generation->started) --n_unstarted_;
-  ++totals_.finished_total[static_cast<size_t>(reason)];
-  GenerateResult& result = generation->result;
-  result.request = id;
-  result.reason = reason;
-  result.error = status;
-  result.n_prompt_tokens = generation->n_prompt;
-  result.n_generated_tokens = generation->n_generated();
-  result.total_seconds = clock_() - generation->submitted;
-  if (generation->request.on_done) generation->request.on_done(result);
+void Batcher::deliver(RequestState* state) {
+  const GenerateRequest& request = state->request;
+  const Status status = state->chosen.value_or(Status(StatusCode::kResourceExhausted, "no logits"));
+  state->chosen.reset();
+  if (!status.ok()) return requests_.finish(state, FinishReason::kError, status);
+  const int32_t token = state->token;
+  if (request.logits_filter.accept) request.logits_filter.accept(token);
+  const auto& stops = request.stop_tokens;
+  if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
+    state->result.stop_token = token;
+    return requests_.finish(state, FinishReason::kStop);
+  }
+  TokenEvent event;
+  event.request = state->id;
+  event.index = state->n_generated();
+  event.position = state->n_tokens();
+  event.id = token;
+  event.logprob = state->logprob;
+  event.top_logprobs = state->top;
+  event.selections = state->selections;
+  if (event.index == 0) state->result.first_token_seconds = clock_() - state->submitted;
+  state->tokens.push_back(token);
+  ++n_decoded_;
+  const bool more = !request.on_token || request.on_token(event);
+  state->selections.clear();
+  if (!more) return requests_.finish(state, FinishReason::kStop);
+  if (state->n_generated() == request.max_tokens || state->n_tokens() >= max_context_) {
+    requests_.finish(state, FinishReason::kLength);
+  }
 }
 
 SchedulerStats Batcher::stats() const {
-  SchedulerStats stats = totals_;
-  stats.n_running = n_running();
-  stats.n_waiting = n_waiting();
-  stats.n_preempted = stats.n_waiting - n_unstarted_;
+  SchedulerStats stats;
+  stats.steps = steps_;
+  stats.decoded_tokens_total = n_decoded_;
+  requests_.add_to(&stats);
   pages_.add_to(&stats);
   return stats;
 }

@@ -55,7 +55,7 @@ struct Scheduler::Impl {
 
   mutable std::mutex mutex;
   std::condition_variable changed;  // mail, an end of work, or `stopping`
-  std::deque<std::unique_ptr<Generation>> submitted;
+  std::deque<std::unique_ptr<RequestState>> submitted;
   std::deque<RequestId> cancelled;
   bool cancel_all = false;
   bool draining = false;
@@ -151,13 +151,13 @@ Result<RequestId> Scheduler::submit(GenerateRequest request) {
   if (!sampler.ok()) return impl_->refuse(sampler.status());
   const bool shares = impl_->options.prefix_cache && request.use_prefix_cache;
   const double timeout = std::chrono::duration<double>(request.timeout).count();
-  auto generation = std::make_unique<Generation>(0, std::move(request), std::move(sampler).value());
+  auto state = std::make_unique<RequestState>(0, std::move(request), std::move(sampler).value());
   if (shares) {
-    const PageKey root = salted_key(impl_->root, generation->request.cache_salt);
-    generation->keys = page_keys(root, generation->tokens);
+    const PageKey root = salted_key(impl_->root, state->request.cache_salt);
+    state->keys = page_keys(root, state->tokens);
   }
-  generation->submitted = impl_->clock();
-  if (timeout > 0) generation->deadline = generation->submitted + timeout;
+  state->submitted = impl_->clock();
+  if (timeout > 0) state->deadline = state->submitted + timeout;
   RequestId id = 0;
   {
     const std::lock_guard<std::mutex> hold(impl_->mutex);
@@ -170,8 +170,8 @@ Result<RequestId> Scheduler::submit(GenerateRequest request) {
       return error(StatusCode::kResourceExhausted, "queue: {} requests wait, want at most {}",
                    n_waiting, impl_->options.max_waiting);
     }
-    id = generation->id = ++impl_->last_id;
-    impl_->submitted.push_back(std::move(generation));
+    id = state->id = ++impl_->last_id;
+    impl_->submitted.push_back(std::move(state));
   }
   impl_->changed.notify_all();
   return id;
@@ -199,16 +199,16 @@ SchedulerStats Scheduler::stats() const {
 // Hands what came since the last step to the batcher; false when it has nothing to do.
 bool Scheduler::Impl::take_mail() {
   const std::lock_guard<std::mutex> hold(mutex);
-  for (std::unique_ptr<Generation>& generation : submitted) {
+  for (std::unique_ptr<RequestState>& state : submitted) {
     busy = true;
-    batcher->add(std::move(generation));
+    batcher->requests().add(std::move(state));
   }
   submitted.clear();
   for (const RequestId id : cancelled)
-    batcher->cancel(id);
+    batcher->requests().cancel(id);
   cancelled.clear();
-  if (cancel_all) batcher->cancel_all();
-  stats.n_waiting = batcher->n_waiting();  // what was in the mailbox still counts
+  if (cancel_all) batcher->requests().cancel_all();
+  stats.n_waiting = batcher->requests().n_waiting();  // what was in the mailbox still counts
   return busy;
 }
 

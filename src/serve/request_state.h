@@ -25,8 +25,8 @@ struct Chunk {
   int64_t size() const { return end - begin; }
 };
 
-struct Generation {
-  Generation(RequestId id_, GenerateRequest request_, Sampler sampler_)
+struct RequestState {
+  RequestState(RequestId id_, GenerateRequest request_, Sampler sampler_)
       : id(id_), request(std::move(request_)), sampler(std::move(sampler_)) {
     tokens.swap(request.prompt);
     n_prompt = static_cast<int64_t>(tokens.size());
