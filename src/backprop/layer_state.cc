@@ -5,6 +5,7 @@
 #include "backprop/dense_attention.h"
 #include "backprop/sparse_attention.h"
 #include "backprop/train_indexer.h"
+#include "common/sizes.h"
 
 namespace dsa::backprop {
 
@@ -13,10 +14,6 @@ namespace {
 constexpr size_t kLogitBytes = size_t{8} << 20;  // logits that exist at a time, about
 constexpr size_t kMinLogitRows = 32;
 constexpr size_t kMaxLogitRows = 256;
-
-size_t as_size(int64_t value) {
-  return static_cast<size_t>(value);
-}
 
 class Planner {
  public:

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backprop/layer_work.h"
+#include "layers/rope.h"
 
 namespace dsa::backprop {
 
@@ -11,11 +12,7 @@ inline void rotate(
   const size_t half = work.dims.d_rope / 2;
   const float* cos = work.shared.cos + token * half;
   const float* sin = (backward ? work.shared.minus_sin : work.shared.sin) + token * half;
-  if (layout == RopeLayout::kInterleaved) {
-    work.context.vector().rope_interleaved(x, cos, sin, work.dims.d_rope);
-  } else {
-    work.context.vector().rope_half_split(x, cos, sin, work.dims.d_rope);
-  }
+  apply_rope(work.context.vector(), layout, cos, sin, work.dims.d_rope, x);
 }
 
 }  // namespace dsa::backprop

@@ -5,7 +5,7 @@
 
 #include "backprop/train_model_impl.h"
 #include "common/status_macros.h"
-#include "layers/rope_table.h"
+#include "layers/rope.h"
 #include "ops/context.h"
 
 namespace dsa::backprop {

@@ -10,7 +10,7 @@
 #include "backprop/train_indexer.h"
 #include "backprop/train_model_impl.h"
 #include "formats/float_bits.h"
-#include "layers/rope_table.h"
+#include "layers/rope.h"
 
 namespace dsa::backprop {
 

@@ -2,17 +2,10 @@
 
 #include <algorithm>
 
+#include "common/sizes.h"
 #include "ops/rows.h"
 
 namespace dsa {
-
-namespace {
-
-size_t as_size(int64_t value) {
-  return static_cast<size_t>(value);
-}
-
-}  // namespace
 
 FeedForwardBlock::FeedForwardBlock(const ModelConfig& config,
                                    const OpContext& context,

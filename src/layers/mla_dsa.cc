@@ -4,7 +4,8 @@
 #include <cmath>
 
 #include "cache/sequence.h"
-#include "layers/rope_table.h"
+#include "common/sizes.h"
+#include "layers/rope.h"
 #include "ops/cache_view.h"
 #include "ops/indexer_prune.h"
 
@@ -12,25 +13,8 @@ namespace dsa {
 
 namespace {
 
-size_t as_size(int64_t value) {
-  return static_cast<size_t>(value);
-}
-
 Activation activation(const RowBuffer& buffer) {
   return {buffer.f32, buffer.bf16, buffer.ld};
-}
-
-void rotate(const OpContext& context,
-            RopeLayout layout,
-            float* x,
-            const float* cos,
-            const float* sin,
-            size_t n) {
-  if (layout == RopeLayout::kInterleaved) {
-    context.vector().rope_interleaved(x, cos, sin, n);
-  } else {
-    context.vector().rope_half_split(x, cos, sin, n);
-  }
 }
 
 }  // namespace
@@ -155,7 +139,7 @@ void MlaDsaBlock::finish_latents(const Layer& layer) {
     float* latent = kv_ + i * mla_.d_row();
     float* rope = latent + mla_.d_latent;
     vector.rms_norm(latent, layer.weights.kv_a_norm.data(), mla_.d_latent, eps, latent);
-    rotate(context_, config_.rope_layout, rope, cos_ + i * half, sin_ + i * half, mla_.d_rope);
+    apply_rope(vector, config_.rope_layout, cos_ + i * half, sin_ + i * half, mla_.d_rope, rope);
     uint8_t* row = base + static_cast<size_t>(row_slot_[i]) * layout.row_bytes();
     store_latent_row(vector, layout, latent, rope, row);
     load_latent(vector, layout, row, latent);
@@ -172,7 +156,7 @@ void MlaDsaBlock::finish_index_key(const Layer& layer, size_t i) {
   const IndexerWeights& weights = layer.weights.indexer;
   vector.layer_norm(key, weights.k_norm_weight.data(), weights.k_norm_bias.data(), indexer_.dim,
                     static_cast<float>(config.norm_eps), key);
-  rotate(context_, config.rope_layout, key, cos_ + i * half, sin_ + i * half, mla_.d_rope);
+  apply_rope(vector, config.rope_layout, cos_ + i * half, sin_ + i * half, mla_.d_rope, key);
   if (config.hadamard) vector.hadamard(key, indexer_.dim);
   const size_t slot = static_cast<size_t>(row_slot_[i]);
   const IndexKeyLayout& layout = pool_->index_layout();
@@ -201,13 +185,13 @@ void MlaDsaBlock::rotate_queries(bool selects) {
     const float* sin = sin_ + i * half;
     for (size_t h = 0; h < mla_.n_heads; ++h) {
       float* rope = q_.row(i) + h * mla_.d_q() + mla_.d_nope;
-      rotate(context_, config_.rope_layout, rope, cos, sin, mla_.d_rope);
+      apply_rope(context_.vector(), config_.rope_layout, cos, sin, mla_.d_rope, rope);
     }
     q_.round_row(context_.vector(), i, 0, q_.ld);
     if (!selects) return;
     for (size_t h = 0; h < indexer_.n_heads; ++h) {
       float* q = index_q_ + (i * indexer_.n_heads + h) * dim;
-      rotate(context_, config_.indexer.rope_layout, q, cos, sin, mla_.d_rope);
+      apply_rope(context_.vector(), config_.indexer.rope_layout, cos, sin, mla_.d_rope, q);
       if (config_.indexer.hadamard) context_.vector().hadamard(q, dim);
       index_gate_[i * indexer_.n_heads + h] *= gate_factor;
     }

@@ -1,5 +1,5 @@
 // Continuous batching on one thread: step after step, which requests run (serve/requests.h), what
-// the step computes (serve/planner.h), what becomes of its results. Deterministic but for the
+// the step computes (serve/step_planner.h), what becomes of its results. Deterministic but for the
 // clock, which decides how many chunks a step takes and when a request is overdue.
 #pragma once
 
@@ -12,10 +12,10 @@
 #include "dsa/scheduler.h"
 
 #include "serve/plan.h"
-#include "serve/planner.h"
 #include "serve/prefix_pages.h"
 #include "serve/requests.h"
 #include "serve/step_budget.h"
+#include "serve/step_planner.h"
 
 namespace dsa {
 
@@ -50,7 +50,7 @@ class Batcher {
   const int64_t max_context_;
   const std::function<double()> clock_;
   Requests requests_;
-  Planner planner_;
+  StepPlanner planner_;
   StepBudget budget_;
 
   int64_t n_streams_ = 0;     // that the step gives tokens first

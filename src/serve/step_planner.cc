@@ -1,4 +1,4 @@
-#include "serve/planner.h"
+#include "serve/step_planner.h"
 
 #include <algorithm>
 #include <utility>
@@ -8,28 +8,28 @@
 
 namespace dsa {
 
-Planner::Planner(Requests* requests,
-                 PrefixPages* pages,
-                 int64_t max_batch_tokens,
-                 std::function<bool()> reads_too_long)
+StepPlanner::StepPlanner(Requests* requests,
+                         PrefixPages* pages,
+                         int64_t max_batch_tokens,
+                         std::function<bool()> reads_too_long)
     : requests_(requests),
       pages_(pages),
       max_batch_tokens_(max_batch_tokens),
       reads_too_long_(std::move(reads_too_long)) {}
 
-Plan Planner::take() {
+Plan StepPlanner::take() {
   return std::exchange(plan_, {});
 }
 
 // Oldest first, so that whoever is preempted here was still to come.
-void Planner::add_decoding() {
+void StepPlanner::add_decoding() {
   for (const auto& [id, request] : requests_->running()) {
     if (!request->decodes()) continue;
     if (add_chunk(request.get(), request->chunk_from(request->n_done))) ++plan_.n_decoded;
   }
 }
 
-bool Planner::add_reading(int64_t turns) {
+bool StepPlanner::add_reading(int64_t turns) {
   std::vector<RequestState*> readers;
   for (const auto& [id, request] : requests_->running()) {
     if (!request->decodes()) readers.push_back(request.get());
@@ -52,7 +52,7 @@ bool Planner::add_reading(int64_t turns) {
 }
 
 // A turn is a chunk of a prompt, or as many tokens that were generated before a preemption.
-bool Planner::add_turn(RequestState* reader, bool* attached) {
+bool StepPlanner::add_turn(RequestState* reader, bool* attached) {
   if (reader->sequence < 0) return false;  // preempted since
   if (reader->n_planned == 0 && requests_->attach(reader, PrefixPages::Source::kPoolAndDisk,
                                                   plan_.n_pages, reads_too_long_)) {
@@ -70,7 +70,7 @@ bool Planner::add_turn(RequestState* reader, bool* attached) {
   return any;
 }
 
-bool Planner::add_chunk(RequestState* request, const Chunk& chunk) {
+bool StepPlanner::add_chunk(RequestState* request, const Chunk& chunk) {
   if (plan_.n_tokens + chunk.size() > max_batch_tokens_) return false;
   // Another request computes the same page in this step: it is there in the next one.
   const PageKey* const key = request->key_of(chunk);
@@ -88,7 +88,7 @@ bool Planner::add_chunk(RequestState* request, const Chunk& chunk) {
 
 // Preempts the newest requests that are not in the step until the pages are free. A request that
 // finds none to preempt is left out of this step: those that are older get on, and end.
-bool Planner::make_room(int64_t n_pages, const RequestState* user) {
+bool StepPlanner::make_room(int64_t n_pages, const RequestState* user) {
   while (!pages_->make_room(plan_.n_pages + n_pages)) {
     const RequestState* const newest = requests_->running().rbegin()->second.get();
     if (newest == user || newest->n_planned > 0) return false;

@@ -1,4 +1,4 @@
-#include "layers/rope_table.h"
+#include "layers/rope.h"
 
 #include <algorithm>
 #include <cmath>
@@ -42,6 +42,19 @@ void rope_angles(const std::vector<float>& frequencies, size_t position, float* 
     const float angle = static_cast<float>(position) * frequencies[i];
     cos[i] = std::cos(angle);
     sin[i] = std::sin(angle);
+  }
+}
+
+void apply_rope(const kernels::VectorKernels& kernels,
+                RopeLayout layout,
+                const float* cos,
+                const float* sin,
+                size_t d_rope,
+                float* x) {
+  if (layout == RopeLayout::kInterleaved) {
+    kernels.rope_interleaved(x, cos, sin, d_rope);
+  } else {
+    kernels.rope_half_split(x, cos, sin, d_rope);
   }
 }
 

@@ -1,10 +1,13 @@
-// Cosines and sines of every position, with YaRN's frequencies when it is on.
+// Rotary position embedding: the angles of a position, with YaRN's frequencies when it is on, and
+// rows rotated by them.
 #pragma once
 
 #include <cstddef>
 #include <vector>
 
 #include "dsa/model_config.h"
+
+#include "kernels/kernel_table.h"
 
 namespace dsa {
 
@@ -17,5 +20,13 @@ std::vector<float> rope_frequencies(const RopeConfig& config, size_t d_rope, boo
 
 // Writes cos and sin, [d_rope / 2], of one position.
 void rope_angles(const std::vector<float>& frequencies, size_t position, float* cos, float* sin);
+
+// Rotates x[d_rope] by angles with these cosines and sines, [d_rope / 2].
+void apply_rope(const kernels::VectorKernels& kernels,
+                RopeLayout layout,
+                const float* cos,
+                const float* sin,
+                size_t d_rope,
+                float* x);
 
 }  // namespace dsa

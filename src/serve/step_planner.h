@@ -11,14 +11,14 @@
 
 namespace dsa {
 
-class Planner {
+class StepPlanner {
  public:
   // requests and pages must outlive the object. reads_too_long: whether reading pages from disk has
   // cost the streams their part of the step.
-  Planner(Requests* requests,
-          PrefixPages* pages,
-          int64_t max_batch_tokens,
-          std::function<bool()> reads_too_long);
+  StepPlanner(Requests* requests,
+              PrefixPages* pages,
+              int64_t max_batch_tokens,
+              std::function<bool()> reads_too_long);
 
   // Adds the next token of every request that decodes.
   void add_decoding();
