@@ -62,8 +62,8 @@ void Requests::admit(double now) {
   }
 }
 
-// Room for all of its tokens so far and one more, beside what running requests have yet to read.
-// Pages that others use of its prompt are there already.
+// Room for all of its tokens so far and one more, in addition to what running requests still have
+// to prefill. Pages that others use of its prompt are there already.
 bool Requests::fits(const RequestState& request) const {
   int64_t needed = pages_for(request.n_tokens() + 1);
   for (const PageKey& key : request.keys) {

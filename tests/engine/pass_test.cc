@@ -138,7 +138,7 @@ TEST(Pass, GivesTheSameBitsInterleavedWithAnotherInEveryOrder) {
       Pass b = begin(engine.get(), step_of(other, tokens(150, 5)), &second);
       for (size_t k = 0; k < j; ++k)
         b.advance();
-      // Then by turns.
+      // Then the two alternate.
       for (bool more = true; more;) {
         more = a.advance();
         more = b.advance() || more;
