@@ -12,7 +12,7 @@ function(dsa_system_test name)
 DSA_SANITIZE=${DSA_SANITIZE}")
 endfunction()
 
-foreach(name command_line options run chat inspect tokenize verify interrupt cache serve serve_access
+foreach(name lints command_line options run chat inspect tokenize verify interrupt cache serve serve_access
     serve_clock serve_disk serve_faults serve_soak openai_client page train)
   dsa_system_test(${name})
 endforeach()

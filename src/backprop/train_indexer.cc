@@ -156,6 +156,78 @@ double differentiate_tile(const LayerWork& work,
   return loss;
 }
 
+// The keys a query selected, side by side, and their products with it.
+struct SelectedKeys {
+  float* keys;        // [stride, dim]
+  float* transposed;  // [dim, stride]
+  float* d_keys;      // [stride, dim]
+  float* qk;          // [index_heads, stride]; multiply_backward() takes the gradient there
+  float* scores;      // [stride]
+  float* gemm_scratch;
+  size_t query;
+  size_t n;
+  size_t stride;
+
+  SelectedKeys(const LayerWork& work,
+               const SelectedRows& selected,
+               size_t which,
+               int worker,
+               size_t memory_offset)
+      : query(which), n(selected.count(which)), stride(selected.stride) {
+    const size_t dim = work.dims.index_dim;
+    WorkerMemory memory(work.shared, static_cast<size_t>(worker), memory_offset);
+    keys = memory.take<float>(stride * dim);
+    transposed = memory.take<float>(stride * dim);
+    d_keys = memory.take<float>(stride * dim);
+    qk = memory.take<float>(stride * work.dims.index_heads);
+    scores = memory.take<float>(stride);
+    gemm_scratch = work.context.worker_scratch(worker);
+    const int32_t* list = selected.of(query);
+    for (size_t j = 0; j < n; ++j) {
+      std::memcpy(keys + j * dim, work.shared.index_key + static_cast<size_t>(list[j]) * dim,
+                  dim * sizeof(float));
+    }
+    work.context.train().transpose(keys, dim, n, dim, transposed, stride);
+  }
+
+  // qk[h, j] = <q_h, key_j>
+  void multiply(const LayerWork& work) const {
+    Product product;
+    product.a = work.shared.index_q + query * query_width(work.dims);
+    product.lda = work.dims.index_dim;
+    product.b = transposed;
+    product.ldb = stride;
+    product.m = work.dims.index_heads;
+    product.n = n;
+    product.k = work.dims.index_dim;
+    product.c = qk;
+    product.ldc = stride;
+    run_gemm(work, product, gemm_scratch);
+  }
+
+  // d_index_q of the query = qk keys, d_keys = qk^T q.
+  void multiply_backward(const LayerWork& work) const {
+    Product d_q;
+    d_q.a = qk;
+    d_q.lda = stride;
+    d_q.b = keys;
+    d_q.ldb = work.dims.index_dim;
+    d_q.m = work.dims.index_heads;
+    d_q.n = work.dims.index_dim;
+    d_q.k = n;
+    d_q.c = work.shared.d_index_q + query * query_width(work.dims);
+    d_q.ldc = work.dims.index_dim;
+    run_gemm(work, d_q, gemm_scratch);
+    Product d_k = d_q;
+    d_k.a_transposed = true;
+    d_k.b = work.shared.index_q + query * query_width(work.dims);
+    d_k.m = n;
+    d_k.k = work.dims.index_heads;
+    d_k.c = d_keys;
+    run_gemm(work, d_k, gemm_scratch);
+  }
+};
+
 }  // namespace
 
 size_t index_tile(const TrainDims& dims) {
@@ -285,58 +357,20 @@ double selected_index_kl(const LayerWork& work,
   const kernels::TrainKernels& kernels = work.context.train();
   const size_t dim = dims.index_dim;
   const size_t heads = dims.index_heads;
-  const size_t stride = selected.stride;
   const size_t n = selected.count(query);
-  const int32_t* list = selected.of(query);
-  WorkerMemory memory(work.shared, static_cast<size_t>(worker), memory_offset);
-  auto* keys = memory.take<float>(stride * dim);
-  auto* transposed = memory.take<float>(stride * dim);
-  auto* d_keys = memory.take<float>(stride * dim);
-  auto* qk = memory.take<float>(stride * heads);
-  auto* scores = memory.take<float>(stride);
-  for (size_t j = 0; j < n; ++j) {
-    std::memcpy(keys + j * dim, work.shared.index_key + static_cast<size_t>(list[j]) * dim,
-                dim * sizeof(float));
-  }
-  kernels.transpose(keys, dim, n, dim, transposed, stride);
-  Product product;
-  product.a = work.shared.index_q + query * query_width(dims);
-  product.lda = dim;
-  product.b = transposed;
-  product.ldb = stride;
-  product.m = heads;
-  product.n = n;
-  product.k = dim;
-  product.c = qk;
-  product.ldc = stride;
-  float* scratch = work.context.worker_scratch(worker);
-  run_gemm(work, product, scratch);
+  const SelectedKeys keys(work, selected, query, worker, memory_offset);
+  keys.multiply(work);
   const float* gate = work.shared.index_gate + query * heads;
-  kernels.index_scores(qk, stride, heads, n, gate, scores);
-  const float lse = work.context.vector().log_sum_exp(scores, n);
-  const double loss = kernels.kl_row(target, scores, n, lse, factor);
-  kernels.index_scores_backward(qk, stride, heads, n, gate, scores,
+  kernels.index_scores(keys.qk, selected.stride, heads, n, gate, keys.scores);
+  const float lse = work.context.vector().log_sum_exp(keys.scores, n);
+  const double loss = kernels.kl_row(target, keys.scores, n, lse, factor);
+  kernels.index_scores_backward(keys.qk, selected.stride, heads, n, gate, keys.scores,
                                 work.shared.d_index_gate + query * heads);
-  Product d_q = product;
-  d_q.a = qk;
-  d_q.lda = stride;
-  d_q.b = keys;
-  d_q.ldb = dim;
-  d_q.n = dim;
-  d_q.k = n;
-  d_q.c = work.shared.d_index_q + query * query_width(dims);
-  d_q.ldc = dim;
-  run_gemm(work, d_q, scratch);
-  Product d_k = d_q;
-  d_k.a_transposed = true;
-  d_k.b = work.shared.index_q + query * query_width(dims);
-  d_k.m = n;
-  d_k.k = heads;
-  d_k.c = d_keys;
-  run_gemm(work, d_k, scratch);
+  keys.multiply_backward(work);
+  const int32_t* list = selected.of(query);
   float* sums = work.shared.d_index_key_parts + part * dims.max_tokens * dim;
   for (size_t j = 0; j < n; ++j) {
-    work.context.vector().add_scaled(d_keys + j * dim, 1.0F, dim,
+    work.context.vector().add_scaled(keys.d_keys + j * dim, 1.0F, dim,
                                      sums + static_cast<size_t>(list[j]) * dim);
   }
   return loss;
