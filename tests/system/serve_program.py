@@ -70,8 +70,11 @@ class Server:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, error, *_):
         self.stop(signal.SIGKILL)
+        found = [line for line in self.log if "WARNING: ThreadSanitizer" in line]
+        if found and error is None:  # it reports and goes on
+            raise AssertionError("\n".join(self.log))
 
     def stop(self, how=signal.SIGTERM, timeout=120):
         """The exit code."""
