@@ -5,9 +5,9 @@
 #include <thread>
 #include <vector>
 
+#include "common/architecture.h"
 #include "common/status_macros.h"
 #include "runtime/cpu.h"
-#include "runtime/spin.h"
 
 namespace dsa {
 

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "common/architecture.h"
+
 namespace dsa::kernels::scalar {
 namespace {
 
@@ -31,8 +33,9 @@ inline U32 set_bits(uint32_t x) {
   return {x};
 }
 
-// x, kept in a register where the compiler would load it again for each use.
+// Keeps x in a register: g++ would load it again for each use.
 inline F32 in_register(F32 x) {
+  DSA_KEEP_IN_REGISTER(x.v);
   return x;
 }
 
