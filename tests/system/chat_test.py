@@ -64,9 +64,6 @@ class Chat(unittest.TestCase):
         self.assertEqual(len(found), 3)
         self.assertGreater(found[0]["prompt_tokens"], plain[0]["prompt_tokens"])
 
-<<<<<<< HEAD
-    def test_a_prompt_with_chat_is_a_usage_error(self):
-=======
     def test_a_model_whose_encoding_is_not_known_is_refused_and_still_completes(self):
         with tempfile.TemporaryDirectory() as folder:
             glm = glm_model(folder)
@@ -76,8 +73,7 @@ class Chat(unittest.TestCase):
                                   r".*\(dsa run -p or -f\)$")
             self.assertTrue(succeed("run", "-m", glm, "-p", "Who?", "-n", 4, "-q"))
 
-    def test_a_prompt_beside_chat_is_a_usage_error(self):
->>>>>>> 4763842 (chat: a model whose encoding is not known is refused by name)
+    def test_a_prompt_with_chat_is_a_usage_error(self):
         self.assertEqual(run(*CHAT, "-p", "x")[0], 2)
 
 
