@@ -2,14 +2,14 @@
 // Tokenizer reads.
 //
 // Ids      0, 1, 2        begin of sentence, end of sentence, padding (special)
-//          3 .. 7         what the chat encoding of dsa/chat.h spells: user, assistant, <think>,
-//                         </think> and the mark of tool calls
+//          3 .. 7         control tokens of the chat encoding (dsa/chat.h): user, assistant,
+//                         <think>, </think> and the mark of tool calls
 //          8 .. 263       the bytes, in ascending order
 //          264 ..         merges, in the order in which they were learned
-// Merges   the pair of neighbouring tokens that is seen most often, counted within the pieces of
-//          the pre-tokenizer that is written into the file. Of pairs seen equally often the one
-//          with the lower left id wins, then the lower right id: the same texts give the same file,
-//          in any order and cut anywhere between two pieces.
+// Merges   each merge is the most frequent pair of neighbouring tokens, counted within the pieces
+//          of the pre-tokenizer that is written into the file. Ties go to the lower left id, then
+//          to the lower right id, so the same texts give the same file, in any order and cut
+//          anywhere between two pieces.
 // Threads  one at a time.
 #pragma once
 
@@ -42,9 +42,9 @@ class BpeTrainer {
   // Errors   kResourceExhausted: more than 2^31 different pieces or bytes of them
   Status add(std::string_view text);
 
-  // The text of the file. Has fewer ids than asked for when no pair is left that was seen
-  // min_count times. progress(ids, wanted) is called now and then; when it gives false, learning
-  // ends and what was learned so far is written.
+  // Returns the text of the file. It has fewer ids than vocab_size when no pair is left that was
+  // seen min_count times. progress(ids, wanted) is called now and then; when it returns false,
+  // learning ends early and the text has the merges learned so far.
   std::string train(const std::function<bool(int64_t, int64_t)>& progress = nullptr) const;
 
  private:

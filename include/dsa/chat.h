@@ -1,6 +1,6 @@
-// Chat encoding of DeepSeek-V3.2: messages to the prompt text, and a completion back to its parts.
+// Chat encoding of DeepSeek-V3.2: turns messages into the prompt text and parses completions.
 //
-// Not stateful, any thread. JSON inside prompts is spelled as Python's json.dumps(...,
+// Stateless, callable from any thread. JSON inside prompts is spelled as Python's json.dumps(...,
 // ensure_ascii=False) does: ", " and ": " between things, keys in the order given, 1e20 as 1e+20,
 // integers of any size digit by digit.
 #pragma once
@@ -40,8 +40,8 @@ struct ChatMessage {
 
 struct ChatOptions {
   bool thinking = false;      // the answer begins with reasoning
-  bool drop_thinking = true;  // leave out reasoning from before the last user message; the encoding
-                              // has no place for it there, so false changes nothing as yet
+  bool drop_thinking = true;  // omit reasoning from before the last user message; the encoding has
+                              // no place for it there, so false has no effect
   bool add_bos = true;        // start with the begin-of-sentence token
 };
 
@@ -51,7 +51,7 @@ struct ChatOptions {
 //          index and the field, e.g. `messages[2].role: "bot", want ...`
 Result<std::vector<ChatMessage>> parse_messages(std::string_view messages_json);
 
-// The prompt: ends where the assistant is to speak.
+// The prompt, up to where the assistant's answer begins.
 // Errors   kInvalidArgument: an unknown role, a tool result without its call, a user message
 //          or developer message without text, JSON text that is not JSON; names index and field
 Result<std::string> encode_chat(std::span<const ChatMessage> messages, const ChatOptions& options);
@@ -63,12 +63,12 @@ struct ParsedCompletion {
   std::vector<ToolCall> tool_calls;
 };
 
-// Takes the text a model wrote after such a prompt apart (decode with special tokens kept: the tool
-// block is made of them). The end-of-sentence token at its end may be missing.
+// Parses the text a model generated after such a prompt (decode with special tokens kept: the tool
+// block is made of them). The end-of-sentence token at the end may be missing.
 // Errors   kInvalidArgument: names the byte offset at which the text leaves the format
 Result<ParsedCompletion> parse_completion(std::string_view text, bool thinking);
 
-// A piece of a completion that is being written.
+// A piece of a completion while it is generated.
 struct CompletionPart {
   enum class Kind : unsigned char { kReasoning, kContent, kCallName, kCallArguments };
   Kind kind = Kind::kContent;
@@ -76,13 +76,13 @@ struct CompletionPart {
   std::string text;  // kCallArguments: the next part of the JSON text
 };
 
-// parse_completion() for text that comes piece by piece. The parts, put together, are what
-// parse_completion() gives for the whole text, however it was cut. Text that leaves the format is
-// content when that shows before the first call has a name, and dropped afterwards: a call that
-// was begun is always closed with "}".
+// parse_completion() for text that arrives piece by piece. The parts, concatenated, are what
+// parse_completion() gives for the whole text, wherever it was cut. Text that violates the format
+// is content if that becomes clear before the first call has a name, and dropped afterwards: a
+// call that was begun is always closed with "}".
 class CompletionStream {
  public:
-  // tools: false takes no notice of tool calls, they are content.
+  // tools: false treats tool calls as content.
   CompletionStream(bool thinking, bool tools);
 
   std::vector<CompletionPart> push(std::string_view text);

@@ -1,7 +1,7 @@
-// Checkpoints from checkpoints: another type for the weights, another number of files; and
-// checkpoints of random weights, of any shape.
+// Converts checkpoints (type of the weights, number of files) and writes checkpoints of random
+// weights of any shape.
 //
-// Everything is written to a new folder, which appears whole or not at all.
+// Output goes to a new folder that appears complete or not at all.
 #pragma once
 
 #include <cstdint>
@@ -23,10 +23,10 @@ const char* weight_type_name(WeightType type);  // "f32", "bf16", "fp8"
 
 struct ConvertOptions {
   WeightType type = WeightType::kBF16;
-  int64_t shard_bytes = 5'000'000'000;  // a file holds that much at most, or one tensor
+  int64_t shard_bytes = 5'000'000'000;  // largest file, unless a single tensor is larger
 };
 
-// What rounding did to the tensors of one kind, e.g. "self_attn.q_b_proj" over all layers.
+// Rounding error of the tensors of one kind, e.g. "self_attn.q_b_proj" over all layers.
 struct ConvertError {
   std::string tensors;
   int64_t n_tensors = 0;
@@ -43,8 +43,8 @@ struct ConvertReport {
 };
 
 // Reads a checkpoint (one file or shards, weights in F32, F16, BF16 or e4m3 with block scales) and
-// writes it to `out` with its other files; config.json tells the new type. progress(bytes done,
-// bytes) may be null; false ends the work and nothing is left.
+// writes it to `out` together with its other files; config.json names the new type.
+// progress(bytes done, bytes) may be null; when it returns false, nothing is left behind.
 //   Errors  kNotFound, kIoError, kCorruption, kUnsupported: file, tensor; kInvalidArgument: `out`
 //           exists; an option; kCancelled: progress gave false
 Result<ConvertReport> convert_checkpoint(

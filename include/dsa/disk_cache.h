@@ -1,5 +1,5 @@
-// The disk cache of a scheduler (SchedulerOptions::disk): its options, its counts, and looking
-// after its directory, whether it is in use or not.
+// The disk cache of a scheduler (SchedulerOptions::disk): its options and counts; listing,
+// verifying and purging its directory, also while a scheduler uses it.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,10 @@ struct DiskCacheStats {
   int64_t n_pages = 0;  // of this checkpoint and these options
   int64_t bytes = 0;    // of all files, those of others too
   int64_t hits = 0;     // pages read
-  int64_t misses = 0;   // pages looked for, not there
+  int64_t misses = 0;   // pages looked up and not found
   int64_t writes = 0;
   int64_t evictions = 0;
-  int64_t errors = 0;   // reads or writes that failed, pages that were not as written
+  int64_t errors = 0;   // reads or writes that failed, corrupt pages
   int64_t dropped = 0;  // not written: too many waited, or the disk had just failed
   int64_t pending_bytes = 0;
 };
@@ -42,19 +42,19 @@ struct DiskCacheEntry {
 Result<std::vector<DiskCacheEntry>> list_disk_cache(const std::string& dir);
 
 struct DiskCacheVerification {
-  int64_t n_pages = 0;           // read and found as written
+  int64_t n_pages = 0;           // intact pages
   int64_t bytes = 0;             // of them
   std::vector<std::string> bad;  // files that are not, each with what is wrong
 };
 
-// Reads every page of every identity. A bad page is harmless: it would be found so and deleted when
-// it was asked for.
+// Reads every page of every identity. A corrupt page is harmless: a scheduler that looks it up
+// detects and deletes it.
 //   Errors  as above.
 Result<DiskCacheVerification> verify_disk_cache(const std::string& dir);
 
 // Deletes the pages of one identity, or of all when it is empty, and nothing else that may lie in
-// `dir`. A scheduler that uses the directory merely misses what is gone.
-//   Gives   bytes freed.
+// `dir`. For a scheduler that uses the directory, a deleted page is a cache miss.
+//   Returns the bytes freed.
 //   Errors  as above; kNotFound: no such identity.
 Result<int64_t> purge_disk_cache(const std::string& dir, const std::string& identity);
 

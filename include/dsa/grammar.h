@@ -6,8 +6,8 @@
 //   matcher.mask(logits);          // what cannot come next becomes -inf
 //   matcher.accept(sampled_id);
 //
-// The grammar is walked byte by byte, so a token may end anywhere inside a string, a number or a
-// character; what is written is UTF-8 as soon as the grammar has ended.
+// The grammar works byte by byte, so a token may end anywhere inside a string, a number or a
+// character; the text is valid UTF-8 once the grammar has ended.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ class Grammar {
  public:
   // Any JSON object. Numbers have at most 15 digits on either side of the point and exponents at
   // most two, so that every parser can hold them; values nest at most about 60 levels deep; white
-  // space is one space, or a line break and up to 32 spaces, where JSON allows it beside brackets
+  // space is one space, or a line break and up to 32 spaces, where JSON allows it next to brackets
   // and after a comma or colon.
   static Grammar json_object();
 
@@ -53,7 +53,7 @@ class Grammar {
                                     std::string_view name,
                                     int64_t max_calls);
 
-  // Reasoning, the end of reasoning, then what `this` wants.
+  // Reasoning, the end of reasoning, then this grammar.
   Grammar after_reasoning() const;
 
   struct Rules;
@@ -90,7 +90,7 @@ class GrammarTokens {
   std::vector<int32_t> end_ids_;
 };
 
-// Where one text stands in its grammar.
+// The state of one text within its grammar.
 // Threads  one at a time.
 class GrammarMatcher {
  public:
@@ -100,18 +100,18 @@ class GrammarMatcher {
   GrammarMatcher& operator=(GrammarMatcher&&) noexcept;
 
   // Sets the logits [vocab] of the tokens that cannot come next to -inf.
-  // Cost     one walk over the tokens whose beginnings fit; kept for states that come again.
-  // Errors   kResourceExhausted: no token can come next, or the grammar is so ambiguous that too
-  //          many readings of the text are open
+  // Cost     one walk over the tokens whose prefixes fit; cached for states that recur.
+  // Errors   kResourceExhausted: no token can come next, or the grammar is so ambiguous that the
+  //          text has too many parses
   Status mask(std::span<float> logits);
 
-  // Moves on by a token that mask() left; an end token changes nothing.
+  // Advances by a token that mask() allowed; an end token changes nothing.
   // Errors   kInvalidArgument: the token cannot come here; nothing has changed
   Status accept(int32_t id);
 
   // True where the text may end.
   bool may_end() const;
-  // True where nothing but the end can come.
+  // True where only the end may follow.
   bool must_end();
 
  private:

@@ -1,4 +1,4 @@
-// What a checkpoint is made of, without running it.
+// Inspects a checkpoint without running it: configuration, tensors, problems.
 #pragma once
 
 #include <cstdint>
@@ -28,11 +28,11 @@ struct Inspection {
   // then a note says so and `unused` is empty.
   std::vector<std::string> problems;  // missing, mis-shaped or refused: tensor, was, wanted
   std::vector<std::string> unused;    // tensors that the forward pass does not read
-  std::vector<std::string> notes;     // what is odd, but does not keep the model from running
+  std::vector<std::string> notes;     // oddities that do not keep the model from running
 };
 
 // path: a checkpoint directory or one .safetensors file.
-//   Errors  only when the path cannot be read at all or a file contradicts itself.
+//   Errors  only when the path cannot be read at all or a file is inconsistent.
 Result<Inspection> inspect_checkpoint(const std::string& path);
 
 }  // namespace dsa

@@ -1,4 +1,4 @@
-// Named tensors of int32 and float in a safetensors file: how tokens, logits and selections are
+// Reads and writes named tensors in safetensors files, by which tokens, logits and selections are
 // exchanged with other programs.
 #pragma once
 
@@ -46,8 +46,8 @@ Result<TensorValues<float>> read_f32(const std::string& path, const std::string&
 class SafetensorsWriter {
  public:
   // metadata: free text for the reader of the file.
-  //   Errors  kInvalidArgument (a name twice or not UTF-8, a negative or absurd shape; at `path`
-  //           there is something other than a regular file), kIoError
+  //   Errors  kInvalidArgument (a name twice or not UTF-8, a negative or absurd shape; `path` is
+  //           something other than a regular file), kIoError
   static Result<SafetensorsWriter> create(const std::string& path,
                                           const std::vector<TensorSpec>& tensors,
                                           const std::map<std::string, std::string>& metadata = {});

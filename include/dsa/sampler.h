@@ -1,14 +1,14 @@
 // Sampler: chooses the next token from the logits of a model.
 //
-// Steps, each on what the one before left:
+// Steps, each applied to the result of the previous one:
 //   1. logit_bias: added to the logits of the tokens it names
 //   2. repeat_penalty r: logit of every token in `recent` becomes l / r when l > 0, else l * r
 //   3. of a token that is c > 0 times in `recent`: l - c frequency_penalty - presence_penalty
-//   4. temperature t: 0 takes the largest logit and stops (ties: the lowest id); else l / t
+//   4. temperature t: l / t; 0 is greedy: takes the largest logit and stops (ties: the lowest id)
 //   5. top_k: the k largest (ties: the lowest ids)
 //   6. top_p: the fewest, largest first, whose probabilities sum to at least p
 //   7. min_p: those with a probability of at least min_p times the largest
-//   8. one of the rest, drawn by its probability
+//   8. one of the remaining tokens, drawn by its probability
 // NaN and -inf are never chosen; +inf is the largest finite value.
 #pragma once
 

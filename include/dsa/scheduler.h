@@ -1,4 +1,4 @@
-// Serving: many requests over one Engine, batched step by step, that share what was read before.
+// Serving: many requests over one Engine, with continuous batching and a prefix cache.
 //
 //   auto scheduler = dsa::Scheduler::create(model, {.cache_tokens = 65536}, {});
 //   (*scheduler)->start();
@@ -40,7 +40,7 @@ enum class FinishReason : uint8_t {
   kStop,       // a stop token was chosen, or on_token returned false
   kLength,     // max_tokens, or the largest context (Scheduler::max_context)
   kCancelled,  // cancel(), or shutdown() ran out of time
-  kDeadline,   // the request's time was over
+  kDeadline,   // the request's timeout expired
   kError       // GenerateResult::error says what
 };
 
@@ -65,7 +65,7 @@ struct TokenLogprob {
   float logprob = 0.0F;  // natural logarithm
 };
 
-// What one layer read to choose a token.
+// What one layer attended to when a token was computed.
 struct LayerSelection {
   int64_t layer = 0;
   std::vector<int32_t> positions;  // ascending; of the prompt first, then of generated tokens
@@ -92,8 +92,8 @@ struct GenerateResult {
   int32_t stop_token = -1;  // that ended it; it is not among the generated tokens
   int64_t n_prompt_tokens = 0;
   int64_t n_generated_tokens = 0;  // given to on_token
-  // They sum to n_prompt_tokens once the prompt has been read. Hits came out of the prefix cache,
-  // in memory or on disk.
+  // They sum to n_prompt_tokens once the prompt has been prefilled. Hits came from the prefix
+  // cache, in memory or on disk.
   int64_t prompt_cache_hit_tokens = 0;
   int64_t prompt_cache_miss_tokens = 0;
   int64_t n_preemptions = 0;
@@ -132,18 +132,18 @@ struct GenerateRequest {
 
 struct SchedulerOptions {
   int64_t max_waiting = 1024;  // requests in the queue; more are refused
-  // How long streams that generate are to wait for what is read of prompts: a step gets as many
-  // chunks as fit by the time they took so far. Where not even one does, streams get tokens between
-  // the halves of layers; one half is the least they wait for. Results do not depend on it.
+  // Upper bound on how long prefill may delay decoding streams: a step takes as many prefill chunks
+  // as fit by the time that chunks have taken so far. Where not even one fits, streams get tokens
+  // between the halves of layers, so half a layer is the least delay. Does not affect results.
   double max_step_ms = 200.0;
   bool prefix_cache = true;  // false: no request reads or writes it, and there is none on disk
   DiskCacheOptions disk{};
-  // Seconds on a clock that never goes back; tests put their own. Empty: std::chrono::steady_clock.
+  // Monotonic clock in seconds, for tests. Empty: std::chrono::steady_clock.
   std::function<double()> clock{};
 };
 
-// Durations of steps, of each stretch from tokens to tokens where a step gives out several:
-// counts[i] of those that took at most bounds_ms[i], the last is for the rest.
+// Durations of steps; a step that gives out tokens several times counts once for each interval.
+// counts[i]: those that took at most kBoundsMs[i] and more than the bound before; the last: longer.
 struct StepHistogram {
   static constexpr double kBoundsMs[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000};
   static constexpr size_t kBuckets = sizeof(kBoundsMs) / sizeof(kBoundsMs[0]) + 1;
@@ -160,7 +160,7 @@ struct SchedulerStats {
   int64_t submitted_total = 0;
   int64_t refused_total = 0;           // by submit()
   int64_t finished_total[5] = {};      // by FinishReason
-  int64_t prefilled_tokens_total = 0;  // read: of prompts, and what preempted requests read again
+  int64_t prefilled_tokens_total = 0;  // of prompts, and recomputed after preemption
   int64_t decoded_tokens_total = 0;    // generated
   int64_t cache_hit_tokens_total = 0;
   int64_t cache_miss_tokens_total = 0;
@@ -168,7 +168,7 @@ struct SchedulerStats {
   int64_t n_pages = 0;
   int64_t n_free_pages = 0;
   int64_t n_cached_pages = 0;     // in the prefix cache, of these:
-  int64_t n_evictable_pages = 0;  // used by no request; free pages plus these can be had
+  int64_t n_evictable_pages = 0;  // used by no request; free pages plus these are available
   int64_t evictions_total = 0;
   StepHistogram steps;
   DiskCacheStats disk;
@@ -210,13 +210,13 @@ class Scheduler {
   // Runs steps on a thread of its own from now on. Once at most; not together with step().
   void start();
 
-  // Runs one step on the caller's thread: true when there was anything to do. For programs and
-  // tests without start(); one thread at a time.
+  // Runs one step on the caller's thread; returns whether there was anything to do. For programs
+  // and tests without start(); one thread at a time.
   bool step();
 
-  // Accepts nothing more, lets requests finish for as long as given, ends the rest with kCancelled,
-  // then writes what waits for the disk cache. True when all finished by themselves. May be called
-  // again. Not from a callback.
+  // Accepts no more requests, lets running ones finish within `patience`, ends the rest with
+  // kCancelled, then writes the pages that wait for the disk cache. Returns whether all requests
+  // finished by themselves. May be called again. Not from a callback.
   bool shutdown(std::chrono::milliseconds patience);
 
  private:

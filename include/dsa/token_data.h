@@ -1,4 +1,4 @@
-// Text as training reads it: files and folders to documents, documents to one mapped file of tokens
+// Training data: lists text files and tokenizes them into one token file that training maps
 // (docs/formats.md, "Token files").
 #pragma once
 
@@ -12,13 +12,13 @@
 
 namespace dsa {
 
-// The regular files that `paths` name: a file itself, of a folder all files in it and in its
-// folders, in the order of their paths. Names that begin with a dot are passed over in folders.
+// The regular files that `paths` name: a file itself; for a folder, all files in it and below it,
+// in the order of their paths. In folders, names that begin with a dot are skipped.
 //   Errors  kNotFound, kIoError: a path, with the system's reason; kInvalidArgument: a device, or
 //           there is no file at all
 Result<std::vector<std::string>> list_text_files(const std::vector<std::string>& paths);
 
-// One file whole.   Errors  kNotFound, kIoError, kInvalidArgument (no regular file)
+// The contents of one file.   Errors  kNotFound, kIoError, kInvalidArgument (no regular file)
 Result<std::string> read_text_file(const std::string& path);
 
 // Writes one file; it is replaced as a whole or not at all.   Errors  kIoError
@@ -35,7 +35,7 @@ struct TokenFileReport {
 // on a line) and writes them to `path`, which is replaced as a whole. A document is the
 // begin-of-sentence token, its text and the end-of-sentence token, as far as the tokenizer has
 // them; control tokens spelled in the text are text. Documents without text are left out.
-// progress(files done, files) may be null; when it gives false nothing is written.
+// progress(files done, files) may be null; when it returns false nothing is written.
 //   Errors  kNotFound, kIoError, kInvalidArgument: a file; no document with text;
 //           kCancelled: progress gave false
 Result<TokenFileReport> write_token_file(

@@ -76,9 +76,9 @@ class Tokenizer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Turns ids that arrive one by one into text that is UTF-8 at every step.
+// Turns ids that arrive one by one into text that is valid UTF-8 at every step.
 //
-// What push() and flush() gave, put together, is decode() of the same ids with every maximal
+// The results of push() and flush(), concatenated, are decode() of the same ids with every maximal
 // ill-formed part replaced by one U+FFFD.
 // Threads  one at a time; the tokenizer must outlive the decoder.
 class StreamDecoder {

@@ -16,8 +16,8 @@
 
 namespace dsa {
 
-// The values of a configuration file. Each member is a key of the table of its comment; what has no
-// comment is a key of the root. train_config_keys() lists ranges and meanings.
+// The values of a configuration file. Members of a struct are keys of the table that its comment
+// names; the others are keys of the root. train_config_keys() lists ranges and meanings.
 struct TrainConfig {
   std::string stage;   // "pretrain", "warmup" or "sparse"
   std::string output;  // folder of the run
@@ -25,7 +25,7 @@ struct TrainConfig {
   int64_t seed = 1;
   int64_t threads = 0;
 
-  struct Model {  // [model]; of a run without init
+  struct Model {  // [model]; only for a run without init
     int64_t hidden = 256;
     int64_t layers = 6;
     int64_t heads = 8;
@@ -49,7 +49,7 @@ struct TrainConfig {
     double init_std = 0.02;
   } model;
 
-  struct Indexer {  // [indexer]; of one that is made
+  struct Indexer {  // [indexer]; of newly created indexers
     int64_t heads = 8;
     int64_t head_dim = 128;
     int64_t top_k = 0;  // 0: the checkpoint's, or an eighth of data.context
@@ -74,7 +74,7 @@ struct TrainConfig {
     int64_t steps = 1000;
     double learning_rate = 0;
     double indexer_learning_rate = 0;
-    double final_ratio = -1;  // of the cosine's end to its start; -1: the recipe's
+    double final_ratio = -1;  // last learning rate / highest; -1: the recipe's
     int64_t warmup_steps = -1;
     double beta1 = 0.9;
     double beta2 = 0.95;
@@ -127,7 +127,7 @@ struct TrainStart {
   int64_t n_parameters = 0;
   int64_t n_trained = 0;  // of them
   int64_t memory_bytes = 0;
-  bool packed = false;   // data.text was read; false: the token file was there before
+  bool packed = false;   // data.text was tokenized; false: the token file existed
   std::string tokens;    // the token file
   int64_t n_tokens = 0;  // of the training documents
   int64_t n_held_out_tokens = 0;
@@ -150,13 +150,13 @@ struct TrainStep {
 struct TrainEvaluation {
   int64_t step = 0;
   double loss = 0;    // held-out; dense attention in pretrain, else over the selected rows
-  double recall = 0;  // of the dense attention's best k by the selection; NaN in pretrain
-  double mass = 0;    // of the dense attention on the selection; likewise
+  double recall = 0;  // share of dense attention's k best rows that are selected; NaN in pretrain
+  double mass = 0;    // share of dense attention's weights on the selected rows; likewise
 };
 
-// Each may be null. A hook that gives false asks for an end: the run saves and returns.
+// Each may be null. When a hook returns false, the run saves a checkpoint and returns.
 struct TrainHooks {
-  // Before the start, while text becomes a token file; an end there leaves nothing behind.
+  // Before the start, while text is tokenized; stopping there leaves nothing behind.
   std::function<bool(int64_t files_done, int64_t files)> packing;
   std::function<void(const TrainStart&)> start;
   std::function<bool(const TrainStep&)> step;
@@ -170,13 +170,13 @@ struct TrainReport {
   bool finished = false;   // false: a hook ended it
 };
 
-// Runs or goes on with a run: where `output` holds checkpoints of the same configuration the last
-// one is taken up, and what follows has the same bits as if there had been no break (with the same
-// number of threads). Values of checkpoint, evaluate and threads may differ, optimizer.steps may
+// Starts or resumes a run: if `output` holds checkpoints of the same configuration, the run resumes
+// from the newest one and gives the same bits as an uninterrupted run (with the same number of
+// threads). Values of checkpoint, evaluate and threads may differ, optimizer.steps may
 // not.
 //   Errors  kInvalidArgument: keys that contradict each other, the data or the model; gradients
 //           that are not finite; kNotFound, kIoError, kCorruption, kUnsupported: files;
-//           kResourceExhausted: memory; packing gave false. What was saved stays.
+//           kResourceExhausted: memory; packing returned false. What was saved stays.
 Result<TrainReport> train(const TrainConfig& config, const TrainHooks& hooks);
 
 }  // namespace dsa

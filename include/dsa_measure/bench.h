@@ -1,5 +1,5 @@
-// Measuring this machine and what the library reaches on it: limits first, then figures beside
-// them. Everything runs through the code that models run through.
+// Benchmarks: the limits of this machine, and what the library reaches, compared with them. They
+// run the same code as models do.
 #pragma once
 
 #include <array>
@@ -25,7 +25,7 @@ struct MachineLimits {
   double bf16_flops = 0;    // where the tier has no bf16 dot product: f32_flops
   double int8_ops = 0;      // likewise
   double read_bytes = 0;    // per second, streamed from memory
-  double gather_bytes = 0;  // rows of 656 bytes from all over a table
+  double gather_bytes = 0;  // per second, rows of 656 bytes at random places in memory
 };
 
 //   Errors  kUnsupported: DSA_CPU_TIER; kResourceExhausted: no memory for the table.
@@ -70,8 +70,8 @@ struct LayerMeasure {
   AttentionMode attention = AttentionMode::kDsa;
   int64_t context = 0;
   int64_t step_tokens = 0;
-  bool sparse = false;      // false: nothing was left out, the dense path ran
-  bool int8_first = false;  // most keys were scored in int8 alone; limits count them as int8
+  bool sparse = false;      // false: every token was selected, the dense path ran
+  bool int8_first = false;  // most keys were only estimated in int8; limits count them so
   Timing ms_per_token;
   std::array<PartMeasure, 5> parts;  // projections, indexer, selection, attention, output
   double overlap = 0;                // of the selections of neighbouring queries; 0 when not sparse
@@ -94,7 +94,7 @@ class LayerBench {
   ~LayerBench();
 
   // The last tokens of a context of `context` tokens: one (decode) or a step (prefill).
-  // attention: kDsa or kDense. Limits are measured by turns with the steps, medians of both.
+  // attention: kDsa or kDense. Limits are measured interleaved with the steps; both are medians.
   Result<LayerMeasure> measure(BenchPhase phase, AttentionMode attention, int64_t context);
 
  private:
@@ -145,8 +145,8 @@ struct KernelMeasure {
   Timing ms;
   double limit_ms = 0;
   const char* bound = "";  // which limit: "flops", "int8" or "bytes"
-  // Share of the best 2,048 by exact fp8 scores that the kernel's own scores give; 1 but for
-  // estimates, which decide nothing by themselves.
+  // Share of the best 2,048 keys by exact fp8 scores that this kernel's scores find; 1 except for
+  // int8 estimates, which never decide a selection.
   double recall = 1;
 
   double efficiency() const { return limit_ms / ms.median; }
@@ -160,7 +160,7 @@ struct KernelBenchOptions {
 };
 
 // Kernels at DeepSeek-V3.2's shape, against the limits measured for their tier and number of
-// threads, by turns with them. done: called after each; returning false ends the run.
+// threads, interleaved with them. done: called after each; returning false ends the run.
 //   Errors  kUnsupported: no such tier here; kNotFound: no kernel has such a name.
 Status bench_kernels(const KernelBenchOptions& options,
                      const std::function<bool(const KernelMeasure&)>& done);
