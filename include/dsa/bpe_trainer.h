@@ -21,6 +21,8 @@
 
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 struct BpeTrainerOptions {
@@ -54,3 +56,5 @@ class BpeTrainer {
 };
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

@@ -13,6 +13,8 @@
 
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 class Tokenizer;
@@ -108,3 +110,5 @@ class CompletionStream {
 };
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

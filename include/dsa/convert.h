@@ -12,6 +12,8 @@
 #include "dsa/model_config.h"
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 // How matrices are stored. Vectors (norms, biases) keep their type.
@@ -68,3 +70,5 @@ Status write_random_checkpoint(const ModelConfig& config,
                                const std::function<bool(int64_t, int64_t)>& progress = nullptr);
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

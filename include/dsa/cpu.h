@@ -6,6 +6,8 @@
 
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 struct CpuInfo {
@@ -26,3 +28,5 @@ CpuInfo cpu_info();
 Result<std::string> active_tier();
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

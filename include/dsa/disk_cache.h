@@ -8,6 +8,8 @@
 
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 struct DiskCacheOptions {
@@ -59,3 +61,5 @@ Result<DiskCacheVerification> verify_disk_cache(const std::string& dir);
 Result<int64_t> purge_disk_cache(const std::string& dir, const std::string& identity);
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

@@ -18,6 +18,8 @@
 #include "dsa/status.h"
 #include "dsa/types.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 struct EngineOptions {
@@ -162,3 +164,5 @@ struct CacheEstimate {
 CacheEstimate estimate_cache(const ModelConfig& config, const EngineOptions& options);
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <functional>
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 // What an implementation must hold to:
@@ -30,3 +32,5 @@ class Executor {
 };
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

@@ -9,6 +9,8 @@
 
 #include "dsa/types.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 // Which earlier tokens a query attends to.
@@ -72,3 +74,5 @@ struct ForwardHooks {
 };
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

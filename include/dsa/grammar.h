@@ -20,6 +20,8 @@
 #include "dsa/status.h"
 #include "dsa/tokenizer.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 // Threads  immutable: shared by any number of matchers.
@@ -120,3 +122,5 @@ class GrammarMatcher {
 };
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

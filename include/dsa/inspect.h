@@ -8,6 +8,8 @@
 #include "dsa/model_config.h"
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 struct TensorInfo {
@@ -36,3 +38,5 @@ struct Inspection {
 Result<Inspection> inspect_checkpoint(const std::string& path);
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

@@ -8,6 +8,8 @@
 #include "dsa/model_config.h"
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 // The weights of a checkpoint, mapped, checked and shared by any number of engines.
@@ -37,3 +39,5 @@ class Model {
 };
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

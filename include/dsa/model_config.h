@@ -8,6 +8,8 @@
 
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 // Which elements of a head RoPE turns together.
@@ -113,3 +115,5 @@ Result<ModelConfig> parse_mla_config(const std::string& json, const std::string&
 std::string model_config_json(const ModelConfig& config, const std::string& dtype);
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

@@ -24,6 +24,8 @@
 #include "dsa/types.h"
 #include "dsa/workspace.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 enum class FloatType : uint8_t { kF32, kBF16 };
@@ -197,3 +199,5 @@ Status sparse_attention(const SparseAttention& args, Executor& executor, Workspa
 Result<int64_t> workspace_bytes(const SparseAttention& args, const Executor& executor);
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

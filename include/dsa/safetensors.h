@@ -13,6 +13,8 @@
 
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 enum class ElementType : uint8_t { kF32, kI32, kBF16, kF16, kE4M3 };
@@ -76,3 +78,5 @@ class SafetensorsWriter {
 };
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

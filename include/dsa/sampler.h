@@ -19,6 +19,8 @@
 
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 struct SamplerOptions {
@@ -71,3 +73,5 @@ class Sampler {
 };
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

@@ -29,6 +29,8 @@
 #include "dsa/sampler.h"
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 using RequestId = uint64_t;  // never 0, never used twice by one Scheduler
@@ -226,3 +228,5 @@ class Scheduler {
 };
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

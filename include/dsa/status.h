@@ -9,6 +9,8 @@
 #include <utility>
 #include <variant>
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 enum class StatusCode : unsigned char {
@@ -90,3 +92,5 @@ class [[nodiscard]] Result {
 };
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

@@ -8,6 +8,8 @@
 #include "dsa/executor.h"
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 // Thread safety   one thread at a time may call parallel_for of a pool.
@@ -39,3 +41,5 @@ class ThreadPool final : public Executor {
 };
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

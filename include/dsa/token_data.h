@@ -10,6 +10,8 @@
 #include "dsa/status.h"
 #include "dsa/tokenizer.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 // The regular files that `paths` name: a file itself; for a folder, all files in it and below it,
@@ -46,3 +48,5 @@ Result<TokenFileReport> write_token_file(
     const std::function<bool(int64_t, int64_t)>& progress = nullptr);
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

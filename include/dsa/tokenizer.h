@@ -19,6 +19,8 @@
 
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 class Tokenizer {
@@ -100,3 +102,5 @@ class StreamDecoder {
 };
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

@@ -14,6 +14,8 @@
 
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 // The values of a configuration file. Members of a struct are keys of the table that its comment
@@ -180,3 +182,5 @@ struct TrainReport {
 Result<TrainReport> train(const TrainConfig& config, const TrainHooks& hooks);
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

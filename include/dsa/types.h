@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 // Tokens of a page of a cache, in every layer.
@@ -33,3 +35,5 @@ constexpr const char* cache_format_name(CacheFormat format) {
 enum class AttentionMode : uint8_t { kDsa, kDense, kWindow };
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

@@ -7,6 +7,8 @@
 
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 struct KernelCheck {
@@ -21,3 +23,5 @@ struct KernelCheck {
 std::vector<KernelCheck> verify_kernels(const std::function<void(const KernelCheck&)>& done);
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

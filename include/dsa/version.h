@@ -11,6 +11,8 @@
 // "0.1.0": of the headers that a program was compiled with.
 #define DSA_VERSION DSA_VERSION_TEXT(DSA_VERSION_MAJOR, DSA_VERSION_MINOR, DSA_VERSION_PATCH)
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 // "0.1.0": of the library that the program runs with. Before 1.0 the interface may change with the
@@ -18,3 +20,5 @@ namespace dsa {
 const char* version();
 
 }  // namespace dsa
+
+#pragma GCC visibility pop

@@ -7,6 +7,8 @@
 
 #include "dsa/status.h"
 
+#pragma GCC visibility push(default)
+
 namespace dsa {
 
 // Either the caller's memory, or its own. Nothing in it outlives a call, so one workspace serves
@@ -43,3 +45,5 @@ class Workspace {
 };
 
 }  // namespace dsa
+
+#pragma GCC visibility pop
