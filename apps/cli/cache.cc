@@ -63,14 +63,14 @@ Status list(const CacheOptions& options) {
       shown.push_back({{"identity", entry.identity},
                        {"description", one_line(entry.description)},
                        {"pages", entry.n_pages},
-                       {"tokens", entry.n_pages * dsa::kTokensPerPage},
+                       {"tokens", entry.n_pages * entry.page_tokens},
                        {"bytes", entry.bytes},
                        {"last_used", entry.last_used}});
       continue;
     }
     print(fmt::format("{}\n  {} tokens in {} pages, {}{}\n  {}\n", entry.identity,
-                      group_digits(entry.n_pages * dsa::kTokensPerPage),
-                      group_digits(entry.n_pages), format_bytes(entry.bytes),
+                      group_digits(entry.n_pages * entry.page_tokens), group_digits(entry.n_pages),
+                      format_bytes(entry.bytes),
                       entry.n_pages > 0 ? ", last used " + utc_time(entry.last_used) : "",
                       one_line(entry.description)));
   }

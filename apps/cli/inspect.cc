@@ -163,7 +163,7 @@ void print_config(const ModelConfig& config) {
 // Tokens that fit the pages of one sequence.
 int64_t whole_pages(const InspectOptions& options, int64_t max_position) {
   const int64_t ctx = options.ctx > 0 ? options.ctx : max_position;
-  return (ctx + dsa::kTokensPerPage - 1) / dsa::kTokensPerPage * dsa::kTokensPerPage;
+  return (ctx + dsa::kDefaultPageTokens - 1) / dsa::kDefaultPageTokens * dsa::kDefaultPageTokens;
 }
 
 dsa::EngineOptions cache_options(const InspectOptions& options, const ModelConfig& config) {

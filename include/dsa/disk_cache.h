@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "dsa/status.h"
+#include "dsa/types.h"
 
 #pragma GCC visibility push(default)
 
@@ -34,7 +35,8 @@ struct DiskCacheStats {
 struct DiskCacheEntry {
   std::string identity;     // 64 hexadecimal digits; the name of its folder
   std::string description;  // of checkpoint and options; empty where it cannot be read
-  int64_t n_pages = 0;      // of 64 tokens each
+  int64_t n_pages = 0;
+  int64_t page_tokens = kDefaultPageTokens;  // tokens of each page
   int64_t bytes = 0;
   int64_t last_used = 0;  // seconds since 1970, of the page used last
 };

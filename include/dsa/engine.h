@@ -25,7 +25,8 @@ namespace dsa {
 struct EngineOptions {
   CacheFormat kv_cache = CacheFormat::kFp8;
   CacheFormat index_cache = CacheFormat::kFp8;
-  int64_t cache_tokens = 4096;  // capacity over all sequences; rounded up to pages of 64
+  int64_t cache_tokens = 4096;  // capacity over all sequences; rounded up to whole pages
+  int64_t page_tokens = kDefaultPageTokens;  // of a page of the cache: a power of two, 16 to 4096
   bool resident_cache = false;  // have its memory at once, so that no step waits for the system
   int64_t max_sequences = 64;
   int64_t max_batch_tokens = 256;      // tokens of one pass; sizes the scratch memory
@@ -35,7 +36,7 @@ struct EngineOptions {
   AttentionOptions attention;
 };
 
-using PageId = int32_t;  // a page of the pool: kTokensPerPage tokens in every layer
+using PageId = int32_t;  // a page of the pool: EngineOptions::page_tokens tokens in every layer
 
 // A forward pass under way. Its sequences have their new tokens once its last piece has run. A pass
 // that ends before, because it is dropped or a hook throws, leaves them as they were. Until it ends
@@ -98,6 +99,13 @@ class Engine {
   Result<SequenceId> fork_sequence(SequenceId source);
   Status release_sequence(SequenceId sequence);
   Result<int64_t> sequence_length(SequenceId sequence) const;
+  // Drops a sequence's tokens from `length` on; what was computed from them is gone with them.
+  // Pages that others hold too stay as they are: a sequence that adds tokens to such a page goes on
+  // in a copy.
+  //   Errors  kNotFound; kInvalidArgument: length, want 0 to the sequence's; kUnsupported: the
+  //           model keeps a state besides its entries, and none was kept there. On error nothing
+  //           has changed.
+  Status truncate(SequenceId sequence, int64_t length);
 
   // Begins a pass that appends each step's tokens to its sequence and computes what the hooks want.
   // Steps of the same sequence follow each other and give, bit for bit, what a pass for each of
@@ -131,17 +139,21 @@ class Engine {
   // page is free when nobody holds it: no sequence, and no caller of hold_page() or import_page().
   //   Errors  of all: kNotFound (the sequence; a page that nobody holds).
 
-  // Holds the page of tokens [64 index, ...) of a sequence, whole or begun, once more. A sequence
-  // that adds tokens to a page with other holders goes on in a copy.
+  // Holds page `index` of a sequence, whole or begun, once more: that of its tokens from
+  // page_tokens * index on. A sequence that adds tokens to a page with other holders goes on in a
+  // copy.
   //   Errors  kInvalidArgument: the sequence has no such tokens.
   Result<PageId> hold_page(SequenceId sequence, int64_t index);
   Status drop_page(PageId page);
-  // Appends a page to a sequence of whole pages, which holds it too: its first n_tokens (1 to 64)
-  // tokens come next. Who appends vouches that they are what forward() would have stored.
-  //   Errors  kInvalidArgument: the length is no multiple of 64; n_tokens.
-  Status append_page(SequenceId sequence, PageId page, int64_t n_tokens = kTokensPerPage);
+  // Appends a page to a sequence of whole pages, which holds it too: its first n_tokens tokens (1
+  // to page_tokens; not given: all) come next. Who appends vouches that they are what forward()
+  // would have stored.
+  //   Errors  kInvalidArgument: the length is no multiple of page_tokens; n_tokens. kUnsupported:
+  //           a page in part, where the model keeps a state besides its entries.
+  Status append_page(SequenceId sequence, PageId page);
+  Status append_page(SequenceId sequence, PageId page, int64_t n_tokens);
 
-  int64_t page_bytes() const;  // of all layers, latents and indexer keys
+  int64_t page_bytes() const;  // of all layers: latents, indexer keys
   // Copies a page out.   Errors  kInvalidArgument: the size of bytes, want page_bytes().
   Status export_page(PageId page, std::span<uint8_t> bytes) const;
   // A free page filled with exported bytes, which the caller then holds.
@@ -161,6 +173,7 @@ struct CacheEstimate {
   int64_t latent_bytes = 0;
   int64_t index_bytes = 0;
 };
+// options: such as Engine::create would accept.
 CacheEstimate estimate_cache(const ModelConfig& config, const EngineOptions& options);
 
 }  // namespace dsa

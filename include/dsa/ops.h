@@ -82,7 +82,7 @@ struct BasicPagedView {
   int64_t n_pages = 0;
   int64_t page_stride = 0;  // bytes; 0: pages follow each other
   int64_t row_stride = 0;   // bytes; 0: the rows of a page follow each other
-  int64_t page_tokens = kTokensPerPage;
+  int64_t page_tokens = kDefaultPageTokens;
 
   operator BasicPagedView<const Byte>() const {  // NOLINT(google-explicit-constructor)
     return {data, n_pages, page_stride, row_stride, page_tokens};
@@ -108,7 +108,7 @@ struct SequenceBatch {
 int64_t latent_row_bytes(CacheFormat format, int64_t d_latent, int64_t d_rope);
 
 // Bytes of a page of indexer keys. fp8 at dim 128 and 64 tokens: 64 * 132.
-int64_t index_page_bytes(CacheFormat format, int64_t dim, int64_t page_tokens = kTokensPerPage);
+int64_t index_page_bytes(CacheFormat format, int64_t dim, int64_t page_tokens = kDefaultPageTokens);
 
 // Writes latent rows. Slot page * page_tokens + place; a negative one is skipped, none comes twice.
 struct WriteLatentRows {
@@ -123,7 +123,7 @@ struct WriteLatentRows {
 Status write_latent_rows(const WriteLatentRows& args, Executor& executor);
 
 // Writes indexer keys: [n, dim] after LayerNorm, RoPE and Hadamard. Slots as above. A page of keys
-// has one layout: its row_stride is 0.
+// has one layout: its row_stride is 0 and its page_tokens a power of two.
 struct WriteIndexKeys {
   CacheFormat format = CacheFormat::kFp8;
   int64_t dim = 0;
@@ -142,7 +142,7 @@ struct IndexScores {
   int64_t dim = 0;         // a power of two
   FloatView q = {};        // [n_queries, n_heads, dim]
   FloatView weights = {};  // [n_queries, n_heads]
-  PagedView keys = {};     // row_stride 0
+  PagedView keys = {};     // row_stride 0, page_tokens a power of two
   SequenceBatch batch = {};
   int64_t n_scores = 0;       // at least the most tokens that a query sees
   std::span<float> out = {};  // [n_queries, n_scores]

@@ -11,8 +11,9 @@
 //
 // What a request computes depends on the request, the model and the engine's options alone, bit for
 // bit: not on what else runs, nor on when, nor on whether its prompt was found in a cache, nor on
-// having been preempted. Prompts are computed in chunks that end at multiples of kChunkTokens, and
-// only such chunks are shared; generated tokens are computed one by one.
+// having been preempted. Prompts are computed in chunks that end where pages do
+// (EngineOptions::page_tokens), and only such chunks are shared; generated tokens are computed one
+// by one.
 #pragma once
 
 #include <chrono>
@@ -35,7 +36,6 @@ namespace dsa {
 
 using RequestId = uint64_t;  // never 0, never used twice by one Scheduler
 
-inline constexpr int64_t kChunkTokens = kTokensPerPage;
 inline constexpr int32_t kMaxLogprobs = 20;
 
 enum class FinishReason : uint8_t {
@@ -183,7 +183,7 @@ struct SchedulerStats {
 //   3. The newest running request is preempted first.
 class Scheduler {
  public:
-  // engine: max_batch_tokens below max_sequences + kChunkTokens is raised to that. max_sequences
+  // engine: max_batch_tokens below max_sequences + page_tokens is raised to that. max_sequences
   // bounds the requests that run at a time. The caches have their memory from the beginning.
   //   Errors  those of Engine::create; kInvalidArgument (an option, by name); kIoError (the disk
   //           cache's directory cannot be used); kResourceExhausted (another process uses it).

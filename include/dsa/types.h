@@ -7,8 +7,8 @@
 
 namespace dsa {
 
-// Tokens of a page of a cache, in every layer.
-inline constexpr int64_t kTokensPerPage = 64;
+// Tokens of a page of a cache, unless EngineOptions::page_tokens says otherwise.
+inline constexpr int64_t kDefaultPageTokens = 64;
 
 // How a cache stores its values; docs/formats.md has the bytes.
 //   kFp8   e4m3 with power-of-two scales: 656 + 132 bytes per token and layer at V3.2's shape

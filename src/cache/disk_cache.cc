@@ -3,25 +3,38 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <fstream>
 
 #include "cache/disk_folders.h"
 #include "cache/page_file.h"
+#include "cache/page_pool.h"
 #include "common/status_macros.h"
 
 namespace dsa {
 
 namespace {
 
-// Of about.txt, which anybody may have written: the first line, and no more than is sensible.
-std::string read_description(const std::string& folder) {
-  constexpr size_t kMost = 1000;
+// about.txt, which anybody may have written: no more of it than is sensible.
+std::string read_about(const std::string& folder) {
+  constexpr size_t kMost = 2000;
   std::ifstream file(folder + "/" + kAboutFile);
   std::string text(kMost, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0)));
-  return text.substr(0, text.find('\n'));
+  return text;
+}
+
+// A folder made by a version whose pages were all of one size does not say it.
+int64_t page_tokens_of(const std::string& about) {
+  const std::string_view second = std::string_view(about).substr(about.find('\n') + 1);
+  int64_t tokens = 0;
+  if (second.starts_with(kPageTokensLine)) {
+    const std::string_view digits = second.substr(kPageTokensLine.size());
+    std::from_chars(digits.data(), digits.data() + digits.size(), tokens);
+  }
+  return tokens >= kMinPageTokens && tokens <= kMaxPageTokens ? tokens : kDefaultPageTokens;
 }
 
 void delete_folder(const std::string& folder) {
@@ -40,7 +53,9 @@ Result<std::vector<DiskCacheEntry>> list_disk_cache(const std::string& dir) {
     DSA_ASSIGN_OR_RETURN(const std::vector<PageFile> files, scan_page_files(folder));
     DiskCacheEntry entry;
     entry.identity = name;
-    entry.description = read_description(folder);
+    const std::string about = read_about(folder);
+    entry.description = about.substr(0, about.find('\n'));
+    entry.page_tokens = page_tokens_of(about);
     for (const PageFile& file : files) {
       ++entry.n_pages;
       entry.bytes += file.bytes;

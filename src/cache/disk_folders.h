@@ -9,7 +9,9 @@
 
 namespace dsa {
 
+// Its first line is the description, for people; the second one names the tokens of a page.
 inline constexpr const char* kAboutFile = "about.txt";
+inline constexpr std::string_view kPageTokensLine = "page_tokens ";
 
 bool is_identity(std::string_view name);
 

@@ -98,7 +98,7 @@ Status DiskTier::index_folders() {
     return std::tie(a.used_ns, a.file.key) < std::tie(b.used_ns, b.file.key);
   });
   for (const Found& one : found)
-    remember(one.file);
+    add(one.file);
   std::vector<std::string> removed;  // where the bound has become smaller
   make_room(0, &removed);
   for (const std::string& path : removed)
@@ -185,7 +185,7 @@ bool DiskTier::read(const PageKey& key, std::span<uint8_t> content) {
     return true;
   }
   ++(status.code() == StatusCode::kNotFound ? stats_.misses : stats_.errors);
-  if (found != by_key_.end()) forget(found->second);
+  if (found != by_key_.end()) drop(found->second);
   hold.unlock();
   // A page that is not as it was written would be found so again.
   ::unlink((folders_.front() + "/" + page_file_name(key)).c_str());
@@ -202,7 +202,7 @@ DiskCacheStats DiskTier::stats() const {
   return stats_;
 }
 
-void DiskTier::remember(const File& file) {
+void DiskTier::add(const File& file) {
   const auto place = files_.insert(files_.end(), file);
   stats_.bytes += file.bytes;
   if (file.folder != 0) return;
@@ -210,7 +210,7 @@ void DiskTier::remember(const File& file) {
   ++stats_.n_pages;
 }
 
-void DiskTier::forget(Files::iterator place) {
+void DiskTier::drop(Files::iterator place) {
   stats_.bytes -= place->bytes;
   if (place->folder == 0) {
     by_key_.erase(place->key);
@@ -222,7 +222,7 @@ void DiskTier::forget(Files::iterator place) {
 bool DiskTier::make_room(int64_t n_bytes, std::vector<std::string>* removed) {
   while (stats_.bytes + n_bytes > options_.max_bytes && !files_.empty()) {
     const File oldest = files_.front();
-    forget(files_.begin());
+    drop(files_.begin());
     removed->push_back(folders_[oldest.folder] + "/" + page_file_name(oldest.key));
     ++stats_.evictions;
   }
@@ -258,7 +258,7 @@ void DiskTier::run() {
       ++stats_.errors;
       retry_ = std::chrono::steady_clock::now() + kRetryAfter;
     } else {
-      remember({key, 0, file_bytes_});
+      add({key, 0, file_bytes_});
       ++stats_.writes;
     }
     pending_.erase(key);

@@ -37,7 +37,7 @@ namespace dsa {
 class DiskTier {
  public:
   // identity: 64 hexadecimal digits, of everything that a page's bytes depend on besides its
-  // tokens; description: of the same, for people.
+  // tokens; description: of the same, for people, the text of about.txt (cache/disk_folders.h).
   //   Errors  kIoError (the directory cannot be made or written), kResourceExhausted (in use by
   //           another process).
   static Result<std::unique_ptr<DiskTier>> open(const DiskCacheOptions& options,
@@ -83,8 +83,8 @@ class DiskTier {
   void start();
   void run();                                                          // of the writing thread
   bool make_room(int64_t n_bytes, std::vector<std::string>* removed);  // paths to be unlinked
-  void remember(const File& file);                                     // as the one used last
-  void forget(Files::iterator place);                                  // of a file that is gone
+  void add(const File& file);                                          // as the one used last
+  void drop(Files::iterator place);                                    // of a file that is gone
   bool present(const PageKey& key) const;
   bool room() const;
 

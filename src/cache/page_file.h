@@ -3,6 +3,8 @@
 //   "dsapage1" | key, 32 bytes | SHA-256 of key and content, 32 bytes | u64 bytes of content |
 //   content
 //
+// The content is the page's part of every plane, in the order of the planes (cache/page_memory.h).
+//
 // A file is written under another name and renamed, so that it is there whole or not at all.
 #pragma once
 

@@ -11,7 +11,7 @@
 
 namespace dsa {
 
-// SHA-256 of the key of the page before (of the first page: of `root`) and the page's 64 tokens.
+// SHA-256 of the key of the page before (of the first page: of `root`) and the page's tokens.
 // Pages with the same key have the same content, bit for bit.
 using PageKey = Digest;
 
@@ -23,7 +23,9 @@ struct PageKeyHash {
   }
 };
 
-// Keys of the whole pages of `tokens`. root: of checkpoint and options.
-std::vector<PageKey> page_keys(const PageKey& root, std::span<const int32_t> tokens);
+// Keys of the whole pages of `tokens`. root: of checkpoint and options, page_tokens among them.
+std::vector<PageKey> page_keys(const PageKey& root,
+                               std::span<const int32_t> tokens,
+                               size_t page_tokens);
 
 }  // namespace dsa

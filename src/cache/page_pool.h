@@ -1,77 +1,67 @@
-// The memory of both caches: a fixed number of pages of 64 tokens, shared by all sequences.
+// The cache of an engine: a fixed number of pages, shared by all sequences.
 //
-// A page number stands for the same tokens in every layer: the latent rows of layer l and, where
-// the layer's indexer runs, its indexer keys.
+// A page number stands for the same tokens in every plane (cache/plane.h).
 //
 // Thread safety   one thread at a time changes it; reads of page memory need no lock.
-// Invariants
-//   1. All memory is allocated by create(). Pages never written take no physical memory.
-//   2. A page is free exactly when no sequence holds it: holders == 0.
-//   3. acquire() either gives all the pages asked for or changes nothing.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "dsa/status.h"
 
+#include "cache/page_memory.h"
+#include "cache/page_numbers.h"
+#include "cache/plane.h"
 #include "formats/cache_layout.h"
-#include "runtime/aligned_buffer.h"
 
 namespace dsa {
 
+// Pages hold this many tokens at least and at most.
+inline constexpr int64_t kMinPageTokens = 16;
+inline constexpr int64_t kMaxPageTokens = 4096;
+
 struct PagePoolOptions {
-  LatentLayout latent;
-  IndexKeyLayout index;
-  int64_t n_layers = 0;
-  std::vector<bool> has_index;  // [n_layers] the layer stores indexer keys
+  std::vector<Plane> planes;
+  int64_t page_tokens = kDefaultPageTokens;  // a power of two
   int64_t n_pages = 0;
   bool resident = false;  // has its memory from the beginning
 };
 
 class PagePool {
  public:
+  //   Errors  kInvalidArgument (a size, a plane that does not fit pages of this size),
+  //           kResourceExhausted (the memory cannot be had).
   static Result<PagePool> create(const PagePoolOptions& options);
 
-  //   Errors  kResourceExhausted: fewer than n pages are free.
-  Status acquire(int64_t n, std::vector<int32_t>* pages);
-  void share(int32_t page);    // one more holder
-  void release(int32_t page);  // one holder less; the last one frees it
-  int32_t holders(int32_t page) const { return holders_[static_cast<size_t>(page)]; }
+  PageNumbers& numbers() { return numbers_; }
+  const PageNumbers& numbers() const { return numbers_; }
+  PageMemory& memory() { return *memory_; }
+  const PageMemory& memory() const { return *memory_; }
 
-  // Copies all layers of a page.
-  void copy_page(int32_t from, int32_t to);
+  PageSize page() const { return page_; }
+  int64_t n_tokens() const;  // that all pages hold
+  bool has_state() const { return has_state_; }
 
-  // A page's bytes outside of the pool: layer by layer its latent rows, then its indexer keys.
-  size_t page_bytes() const { return page_bytes_; }
-  void export_page(int32_t page, uint8_t* bytes) const;
-  void import_page(int32_t page, const uint8_t* bytes);
-
-  uint8_t* latent(int64_t layer) const;  // [n_pages * 64 rows]
-  uint8_t* index(int64_t layer) const;   // [n_pages pages]; only where has_index
-  const LatentLayout& latent_layout() const { return options_.latent; }
-  const IndexKeyLayout& index_layout() const { return options_.index; }
-
-  int64_t n_pages() const { return options_.n_pages; }
-  int64_t n_free() const { return static_cast<int64_t>(free_.size()); }
-  int64_t latent_bytes() const { return static_cast<int64_t>(latent_memory_.size()); }
-  int64_t index_bytes() const { return static_cast<int64_t>(index_memory_.size()); }
+  // Which of the planes it is; nothing where the layer keeps no such plane.
+  std::optional<size_t> find(int64_t layer, std::string_view name) const;
+  PlaneView plane(size_t index) const { return memory_->plane(index); }
+  // Its view, or one without memory where the layer keeps no such plane.
+  PlaneView plane(int64_t layer, std::string_view name) const;
+  int64_t bytes_of(std::string_view name) const;  // of all planes of that name
 
  private:
   PagePool() = default;
 
-  // fn(first byte, bytes) for each stretch of memory that belongs to the page.
-  template <class Fn>
-  void for_each_part(int32_t page, Fn fn) const;
-
-  PagePoolOptions options_;
-  AlignedBuffer latent_memory_;
-  AlignedBuffer index_memory_;
-  std::vector<size_t> index_offset_;  // [n_layers] of a layer's indexer keys
-  size_t page_bytes_ = 0;
-  std::vector<int32_t> holders_;  // [n_pages]
-  std::vector<int32_t> free_;     // the next page to give is the last
+  std::vector<Plane> planes_;
+  PageSize page_;
+  bool has_state_ = false;
+  PageNumbers numbers_;
+  std::unique_ptr<PageMemory> memory_;
 };
 
 }  // namespace dsa

@@ -23,6 +23,8 @@ Status check_option(const char* name, int64_t value, int64_t low, int64_t high) 
 // Puts the defaults in place of zeros and checks the rest.
 Result<EngineOptions> resolve(const ModelConfig& config, EngineOptions options) {
   constexpr int64_t kMaxTokens = int64_t{1} << 30;
+  DSA_RETURN_IF_ERROR(
+      check_option("page_tokens", options.page_tokens, kMinPageTokens, kMaxPageTokens));
   AttentionOptions& attention = options.attention;
   if (attention.top_k == 0) attention.top_k = config.indexer.top_k;
   DSA_RETURN_IF_ERROR(check_option("cache_tokens", options.cache_tokens, 1, kMaxTokens));
@@ -42,7 +44,8 @@ Result<EngineOptions> resolve(const ModelConfig& config, EngineOptions options) 
 }
 
 PassOptions pass_options(const EngineOptions& options, int64_t max_batch_tokens) {
-  return {options.kv_cache, options.index_cache, max_batch_tokens, options.attention};
+  return {options.kv_cache, options.index_cache, max_batch_tokens, options.attention,
+          options.page_tokens};
 }
 
 PagePoolOptions pool_options(const ModelConfig& config, const EngineOptions& options) {
@@ -177,12 +180,12 @@ const EngineOptions& Engine::options() const {
 MemoryUse Engine::memory() const {
   MemoryUse use;
   use.weight_bytes = impl_->model->weight_bytes();
-  use.latent_cache_bytes = impl_->pool->latent_bytes();
-  use.index_cache_bytes = impl_->pool->index_bytes();
+  use.latent_cache_bytes = impl_->pool->bytes_of(kLatentPlane);
+  use.index_cache_bytes = impl_->pool->bytes_of(kIndexPlane);
   for (const auto& pass : impl_->passes)
     use.scratch_bytes += pass->scratch_bytes();
-  use.n_pages = impl_->pool->n_pages();
-  use.n_free_pages = impl_->pool->n_free();
+  use.n_pages = impl_->pool->numbers().n_pages();
+  use.n_free_pages = impl_->pool->numbers().n_free();
   return use;
 }
 
@@ -247,10 +250,11 @@ Status Engine::prefill(SequenceId sequence,
   const auto total = static_cast<int64_t>(tokens.size());
   // All chunks or none: what the last one would lack is refused before the first runs.
   const int64_t needed = pages->pages_needed(*impl_->pool, total);
-  if (needed > impl_->pool->n_free()) {
+  const PageNumbers& numbers = impl_->pool->numbers();
+  if (needed > numbers.n_free()) {
     return error(StatusCode::kResourceExhausted,
                  "page pool: {} pages of {} tokens free of {}, {} tokens want {} more",
-                 impl_->pool->n_free(), kPageTokens, impl_->pool->n_pages(), total, needed);
+                 numbers.n_free(), impl_->options.page_tokens, numbers.n_pages(), total, needed);
   }
   DSA_RETURN_IF_ERROR(impl_->check_step({sequence, tokens, logits}, 0));
   const auto chunk = static_cast<size_t>(impl_->options.max_batch_tokens);
@@ -280,15 +284,18 @@ Result<std::span<const float>> Engine::decode(SequenceId sequence,
 }
 
 CacheEstimate estimate_cache(const ModelConfig& config, const EngineOptions& options) {
-  const PagePoolOptions pool = pool_options(config, options);
+  const PassOptions pass = pass_options(options, options.max_batch_tokens);
+  const PagePoolOptions pool = pool_options(config, pass, options.cache_tokens);
   CacheEstimate estimate;
-  estimate.latent_bytes_per_token_layer = static_cast<int64_t>(pool.latent.row_bytes());
+  estimate.latent_bytes_per_token_layer =
+      static_cast<int64_t>(latent_layout(config, pass).row_bytes());
   estimate.index_bytes_per_token_layer =
-      static_cast<int64_t>(pool.index.page_bytes() / kPageTokens);
-  const int64_t tokens = pool.n_pages * int64_t{kPageTokens};
-  const int64_t n_indexed = std::count(pool.has_index.begin(), pool.has_index.end(), true);
-  estimate.latent_bytes = estimate.latent_bytes_per_token_layer * tokens * pool.n_layers;
-  estimate.index_bytes = estimate.index_bytes_per_token_layer * tokens * n_indexed;
+      static_cast<int64_t>(index_layout(config, pass).entry_bytes());
+  const auto total = [&pool](const char* name) {
+    return static_cast<int64_t>(page_bytes_of(pool.planes, name)) * pool.n_pages;
+  };
+  estimate.latent_bytes = total(kLatentPlane);
+  estimate.index_bytes = total(kIndexPlane);
   return estimate;
 }
 

@@ -23,9 +23,9 @@ struct Keys {
       : layout{format, 128}, pool(kPages * layout.page_bytes()) {
     for (size_t page = 0; page < kPages; ++page) {
       uint8_t* base = pool.data() + page * layout.page_bytes();
-      fill(format, kPageTokens * layout.dim, random, base);
+      fill(format, layout.page.tokens() * layout.dim, random, base);
       if (format == CacheFormat::kFp8)
-        fill_scales(kPageTokens, random, base + layout.scale_offset());
+        fill_scales(layout.page.tokens(), random, base + layout.scale_offset());
     }
   }
 
@@ -51,8 +51,9 @@ struct Keys {
                               std::span<const float> weights,
                               size_t j) const {
     const uint8_t* page =
-        pool.data() + static_cast<size_t>(kPageOrder[j / kPageTokens]) * layout.page_bytes();
-    return reference::index_score(q, weights, reference::index_key(layout, page, j % kPageTokens));
+        pool.data() + static_cast<size_t>(kPageOrder[layout.page.page(j)]) * layout.page_bytes();
+    return reference::index_score(q, weights,
+                                  reference::index_key(layout, page, layout.page.slot(j)));
   }
 };
 

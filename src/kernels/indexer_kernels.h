@@ -23,7 +23,7 @@ struct IndexScoresArgs {
   IndexKeyLayout layout;
   const uint8_t* base = nullptr;   // pool of pages
   size_t page_stride = 0;          // bytes from one page to the next; >= layout.page_bytes()
-  const int32_t* pages = nullptr;  // page number of positions [64 p, 64 p + 64)
+  const int32_t* pages = nullptr;  // page number of positions [P p, P p + P), P: layout.page
   size_t first = 0;                // scores positions first .. last - 1; any alignment
   size_t last = 0;
   float* out = nullptr;  // [n_queries, last - first], row stride ld_out

@@ -40,7 +40,7 @@ ForwardPass::ForwardPass(const ModelConfig& config,
                 static_cast<float>(config.rms_norm_eps),
                 bf16_),
       attention_(config, options, context, pool, bf16_),
-      selection_(options, static_cast<size_t>(pool->n_pages()) * kPageTokens),
+      selection_(options, static_cast<size_t>(pool->n_tokens())),
       feed_forward_(config, context, max_rows_, bf16_),
       head_(config, weights, context) {}
 

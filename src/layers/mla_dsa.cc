@@ -5,6 +5,7 @@
 
 #include "cache/sequence.h"
 #include "common/sizes.h"
+#include "layers/pool_options.h"
 #include "layers/rope.h"
 #include "ops/cache_view.h"
 #include "ops/indexer_prune.h"
@@ -35,7 +36,7 @@ MlaDsaBlock::MlaDsaBlock(const ModelConfig& config,
     : config_(config),
       options_(options),
       context_(context),
-      pool_(pool),
+      max_context_(as_size(pool->n_tokens())),
       bf16_(bf16),
       frequencies_(
           rope_frequencies(config.rope, as_size(config.qk_rope_head_dim), config.yarn_active())) {
@@ -43,15 +44,17 @@ MlaDsaBlock::MlaDsaBlock(const ModelConfig& config,
           as_size(config.qk_rope_head_dim), as_size(config.qk_nope_head_dim),
           as_size(config.v_head_dim),       static_cast<float>(config.softmax_scale())};
   indexer_ = {as_size(config.indexer.n_heads), as_size(config.indexer.head_dim),
-              pool->index_layout()};
+              index_layout(config, options)};
+  latent_layout_ = latent_layout(config, options);
+  for (int64_t layer = 0; layer < config.n_layers; ++layer)
+    planes_.push_back({pool->plane(layer, kLatentPlane), pool->plane(layer, kIndexPlane)});
   rule_ = {as_size(options.attention.top_k), as_size(options.attention.keep_first),
            as_size(options.attention.keep_recent)};
 }
 
 void MlaDsaBlock::plan(ScratchPlan* plan) {
   const size_t rows = as_size(options_.max_batch_tokens);
-  const size_t max_context = as_size(pool_->n_pages()) * kPageTokens;
-  const size_t budget = Selection(options_, max_context).budget();
+  const size_t budget = Selection(options_, max_context_).budget();
   plan_buffer(plan, &q_latent_, rows, as_size(config_.q_lora_rank), bf16_);
   plan_buffer(plan, &q_, rows, mla_.n_heads * mla_.d_q(), bf16_);
   plan->add(&kv_, rows * mla_.d_row());
@@ -63,9 +66,9 @@ void MlaDsaBlock::plan(ScratchPlan* plan) {
   plan->add(&sin_, rows * mla_.d_rope / 2);
   plan->add(&row_slot_, rows);
   if (options_.attention.mode == AttentionMode::kDsa) {
-    indexer_scratch_.plan(context_, indexer_, rows, max_context, budget, plan);
+    indexer_scratch_.plan(context_, indexer_, rows, max_context_, budget, plan);
   }
-  mla_scratch_.plan(context_, mla_, pool_->latent_layout(), bf16_, rows, max_context, budget, plan);
+  mla_scratch_.plan(context_, mla_, latent_layout_, bf16_, rows, max_context_, budget, plan);
 }
 
 bool MlaDsaBlock::scores_in_int8_first(int64_t first_position) const {
@@ -79,7 +82,7 @@ void MlaDsaBlock::begin(std::span<const PlacedStep> steps) {
   for (const PlacedStep& step : steps) {
     for (size_t i = 0; i < step.tokens.size(); ++i, ++n_rows_) {
       const int64_t position = step.first_position + static_cast<int64_t>(i);
-      row_slot_[n_rows_] = cache_row(step.pages, position);
+      row_slot_[n_rows_] = cache_row(indexer_.layout.page, step.pages, position);
       rope_angles(frequencies_, as_size(position), cos_ + n_rows_ * half, sin_ + n_rows_ * half);
     }
   }
@@ -129,8 +132,8 @@ void MlaDsaBlock::project_down(const Layer& layer, const Activation& x) {
 void MlaDsaBlock::finish_latents(const Layer& layer) {
   const auto eps = static_cast<float>(config_.rms_norm_eps);
   const kernels::VectorKernels& vector = context_.vector();
-  const LatentLayout& layout = pool_->latent_layout();
-  uint8_t* base = pool_->latent(static_cast<int64_t>(layer.index));
+  const size_t row_bytes = latent_layout_.row_bytes();
+  uint8_t* const base = planes_[layer.index].latents.base;
   const size_t half = mla_.d_rope / 2;
   for_each_row(context_, n_rows_, [&](size_t i) {
     vector.rms_norm(q_latent_.row(i), layer.weights.q_a_norm.data(), q_latent_.ld, eps,
@@ -140,9 +143,9 @@ void MlaDsaBlock::finish_latents(const Layer& layer) {
     float* rope = latent + mla_.d_latent;
     vector.rms_norm(latent, layer.weights.kv_a_norm.data(), mla_.d_latent, eps, latent);
     apply_rope(vector, config_.rope_layout, cos_ + i * half, sin_ + i * half, mla_.d_rope, rope);
-    uint8_t* row = base + static_cast<size_t>(row_slot_[i]) * layout.row_bytes();
-    store_latent_row(vector, layout, latent, rope, row);
-    load_latent(vector, layout, row, latent);
+    uint8_t* row = base + static_cast<size_t>(row_slot_[i]) * row_bytes;
+    store_latent_row(vector, latent_layout_, latent, rope, row);
+    load_latent(vector, latent_layout_, row, latent);
     if (layer.indexed) finish_index_key(layer, i);
   });
 }
@@ -158,11 +161,10 @@ void MlaDsaBlock::finish_index_key(const Layer& layer, size_t i) {
                     static_cast<float>(config.norm_eps), key);
   apply_rope(vector, config.rope_layout, cos_ + i * half, sin_ + i * half, mla_.d_rope, key);
   if (config.hadamard) vector.hadamard(key, indexer_.dim);
-  const size_t slot = static_cast<size_t>(row_slot_[i]);
-  const IndexKeyLayout& layout = pool_->index_layout();
-  uint8_t* page =
-      pool_->index(static_cast<int64_t>(layer.index)) + slot / kPageTokens * layout.page_bytes();
-  store_index_key(vector, layout, key, slot % kPageTokens, page);
+  const auto row = static_cast<size_t>(row_slot_[i]);
+  const IndexKeyLayout& layout = indexer_.layout;
+  const auto page = static_cast<int32_t>(layout.page.page(row));
+  store_index_key(vector, layout, key, layout.page.slot(row), planes_[layer.index].keys.page(page));
 }
 
 void MlaDsaBlock::project_up(const Layer& layer) {
@@ -203,8 +205,7 @@ void MlaDsaBlock::select(const Layer& layer, size_t s, size_t first_row, Selecti
   const IndexerQueries queries = {index_q_ + first_row * indexer_.n_heads * indexer_.dim,
                                   index_gate_ + first_row * indexer_.n_heads, step.tokens.size(),
                                   as_size(step.first_position)};
-  const IndexCacheView cache = {indexer_.layout, pool_->index(static_cast<int64_t>(layer.index)),
-                                step.pages};
+  const IndexCacheView cache = {indexer_.layout, planes_[layer.index].keys.base, step.pages};
   index_and_select(context_, indexer_, queries, cache, rule_, &indexer_scratch_,
                    selection->lists(s), selection->scores(s));
 }
@@ -217,8 +218,8 @@ void MlaDsaBlock::attend(const Layer& layer,
   const MlaQueries queries = {activation(q_).from_row(first_row), n_queries,
                               as_size(step.first_position),
                               n_queries > 1 ? kv_ + first_row * mla_.d_row() : nullptr};
-  const LatentCacheView cache = {pool_->latent_layout(),
-                                 pool_->latent(static_cast<int64_t>(layer.index)), step.pages};
+  const LatentCacheView cache = {latent_layout_, planes_[layer.index].latents.base, step.pages,
+                                 indexer_.layout.page};
   mla_attention(context_, mla_, queries, layer.weights.kv_b, cache, lists, &mla_scratch_,
                 attention_.row(first_row));
 }

@@ -27,7 +27,7 @@ bool rounds_to_bf16(const LayerWeights& layer, const PassOptions& options);
 class MlaDsaBlock final : public AttentionBlock {
  public:
   // options: resolved (no zeros that stand for defaults). config, pool and context's members must
-  // outlive the object.
+  // outlive the object. The pool has the planes of pool_options().
   MlaDsaBlock(const ModelConfig& config,
               const PassOptions& options,
               const OpContext& context,
@@ -54,6 +54,12 @@ class MlaDsaBlock final : public AttentionBlock {
     bool selects;  // a query of the batch has to choose
   };
 
+  // A layer's part of the cache.
+  struct Planes {
+    PlaneView latents;
+    PlaneView keys;  // without memory where the layer stores none
+  };
+
   void project_down(const Layer& layer, const Activation& x);
   void finish_latents(const Layer& layer);
   void finish_index_key(const Layer& layer, size_t token);
@@ -69,10 +75,12 @@ class MlaDsaBlock final : public AttentionBlock {
   const ModelConfig& config_;
   const PassOptions options_;
   const OpContext context_;
-  const PagePool* pool_;
+  const size_t max_context_;
   const bool bf16_;  // products may round activations to bf16
   MlaDims mla_;
+  LatentLayout latent_layout_;
   IndexerDims indexer_;
+  std::vector<Planes> planes_;  // [layers]
   SelectionRule rule_;
   std::vector<float> frequencies_;
 

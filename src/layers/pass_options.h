@@ -14,6 +14,7 @@ struct PassOptions {
   CacheFormat index_cache = CacheFormat::kFp8;
   int64_t max_batch_tokens = 256;  // of one pass; sizes the scratch memory
   AttentionOptions attention;
+  int64_t page_tokens = kDefaultPageTokens;  // of a page of the cache
 };
 
 }  // namespace dsa

@@ -4,19 +4,32 @@
 
 namespace dsa {
 
+LatentLayout latent_layout(const ModelConfig& config, const PassOptions& options) {
+  return {options.kv_cache, static_cast<size_t>(config.kv_lora_rank),
+          static_cast<size_t>(config.qk_rope_head_dim)};
+}
+
+IndexKeyLayout index_layout(const ModelConfig& config, const PassOptions& options) {
+  return {options.index_cache, static_cast<size_t>(config.indexer.head_dim),
+          PageSize::of(static_cast<size_t>(options.page_tokens))};
+}
+
 PagePoolOptions pool_options(const ModelConfig& config,
                              const PassOptions& options,
                              int64_t cache_tokens) {
+  const auto page_tokens = static_cast<size_t>(options.page_tokens);
+  const size_t latent_bytes = latent_layout(config, options).row_bytes() * page_tokens;
+  const size_t index_bytes = index_layout(config, options).page_bytes();
   PagePoolOptions pool;
-  pool.latent = {options.kv_cache, static_cast<size_t>(config.kv_lora_rank),
-                 static_cast<size_t>(config.qk_rope_head_dim)};
-  pool.index = {options.index_cache, static_cast<size_t>(config.indexer.head_dim)};
-  pool.n_layers = config.n_layers;
-  for (const IndexerKind kind : config.indexer.layers) {
-    pool.has_index.push_back(options.attention.mode == AttentionMode::kDsa &&
-                             kind == IndexerKind::kFull);
+  for (int64_t layer = 0; layer < config.n_layers; ++layer) {
+    pool.planes.push_back({layer, kLatentPlane, 1, latent_bytes});
+    const IndexerKind kind = config.indexer.layers[static_cast<size_t>(layer)];
+    if (options.attention.mode == AttentionMode::kDsa && kind == IndexerKind::kFull) {
+      pool.planes.push_back({layer, kIndexPlane, 1, index_bytes});
+    }
   }
-  pool.n_pages = ceil_div(cache_tokens, int64_t{kPageTokens});
+  pool.page_tokens = options.page_tokens;
+  pool.n_pages = ceil_div(cache_tokens, options.page_tokens);
   return pool;
 }
 

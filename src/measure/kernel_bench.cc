@@ -19,6 +19,7 @@
 #include "ops/indexer_parts.h"
 #include "ops/matmul.h"
 #include "ops/mla.h"
+#include "runtime/aligned_buffer.h"
 
 namespace dsa {
 
@@ -33,7 +34,8 @@ constexpr CacheFormat kFormats[] = {CacheFormat::kFp8, CacheFormat::kBF16, Cache
 
 // What the cases of all tiers and threads work on.
 struct Data {
-  std::vector<PagePool> pools;  // [format]
+  std::vector<AlignedBuffer> memory;
+  std::vector<LayerCache> caches;  // [format]
   std::vector<int32_t> pages;
   std::vector<int32_t> lists;  // [kLists, kTopK] ascending
   std::vector<int32_t> all_rows;
@@ -65,19 +67,21 @@ Result<Weight> make_weight(const RandomSource& source, DType dtype) {
 }
 
 Status make_caches(const OpContext& context, Data* data) {
+  data->pages.resize(kIndexer.layout.page.pages(kContext));
+  std::iota(data->pages.begin(), data->pages.end(), 0);
   for (const CacheFormat format : kFormats) {
-    PagePoolOptions options;
-    options.latent = kLatent;
-    options.latent.format = format;
-    options.index = {format, kIndexer.dim};
-    options.n_layers = 1;
-    options.has_index = {true};
-    options.n_pages = kContext / kPageTokens;
-    DSA_ASSIGN_OR_RETURN(PagePool pool, PagePool::create(options));
-    data->pages.clear();
-    DSA_RETURN_IF_ERROR(pool.acquire(options.n_pages, &data->pages));
-    fill_cache(context, pool, 0, data->pages, kContext);
-    data->pools.push_back(std::move(pool));
+    LatentLayout latent = kLatent;
+    latent.format = format;
+    const IndexKeyLayout index = {format, kIndexer.dim};
+    DSA_ASSIGN_OR_RETURN(AlignedBuffer latents,
+                         AlignedBuffer::allocate(kContext * latent.row_bytes(), "latents"));
+    DSA_ASSIGN_OR_RETURN(AlignedBuffer keys,
+                         AlignedBuffer::allocate(kContext * index.entry_bytes(), "indexer keys"));
+    data->caches.push_back(
+        {{latent, latents.data(), data->pages, index.page}, {index, keys.data(), data->pages}});
+    data->memory.push_back(std::move(latents));
+    data->memory.push_back(std::move(keys));
+    fill_cache(context, data->caches.back(), kContext);
   }
   return {};
 }
@@ -192,8 +196,8 @@ class Cases {
     const kernels::PeakKernels& peak = *context_.kernels->peak;
     return format == CacheFormat::kF32 || peak.bf16_dot == nullptr ? peak.f32_dot : peak.bf16_dot;
   }
-  const PagePool& pool(CacheFormat format) const {
-    return data_.pools[static_cast<size_t>(format)];
+  const LayerCache& cache(CacheFormat format) const {
+    return data_.caches[static_cast<size_t>(format)];
   }
 
   // Packed for exact scores; q and gates as pack_queries() leaves them.
@@ -230,10 +234,10 @@ class Cases {
     work.shape = fmt::format("{} x {} keys, 64 heads x 128", n_queries, n_keys);
     work.flops = 2.0 * static_cast<double>(n_queries * n_keys * dims.n_heads * dims.dim);
     work.dot = dot_loop(format);
-    work.bytes = static_cast<double>(n_keys / kPageTokens * dims.layout.page_bytes());
+    work.bytes = static_cast<double>(n_keys * dims.layout.entry_bytes());
     work.bandwidth = limits_.read_bytes;
     return report(work, [&] {
-      score_keys(context_, dims, queries.rows.data(), n_queries, pool(format).index(0),
+      score_keys(context_, dims, queries.rows.data(), n_queries, cache(format).keys.base,
                  data_.pages.data(), n_keys, scores.data(), n_keys);
     });
   }
@@ -255,7 +259,7 @@ class Cases {
     }
     std::vector<float> found(n_queries * n_keys);
     std::vector<float> reach(n_keys);
-    const KeyRange keys = {pool(CacheFormat::kFp8).index(0), data_.pages.data(), n_keys};
+    const KeyRange keys = {cache(CacheFormat::kFp8).keys.base, data_.pages.data(), n_keys};
     const auto run = [&] {
       for_each_key_range(context_, kIndexer, rows.data(), n_queries, keys, found.data(), n_keys,
                          [&](const kernels::IndexScoresArgs& args) {
@@ -271,7 +275,7 @@ class Cases {
     work.shape = fmt::format("{} x {} keys, 64 heads x 128", n_queries, n_keys);
     work.flops = 2.0 * static_cast<double>(n_queries * n_keys * n_q);
     work.dot = context_.kernels->peak->int8_dot;
-    work.bytes = static_cast<double>(n_keys / kPageTokens * kIndexer.layout.page_bytes());
+    work.bytes = static_cast<double>(n_keys * kIndexer.layout.entry_bytes());
     work.bandwidth = limits_.read_bytes;
     work.int8 = true;
     DSA_ASSIGN_OR_RETURN(work.recall, recall(exact, found.data()));
@@ -331,7 +335,7 @@ class Cases {
     const auto count = static_cast<int32_t>(n_rows);
     RowAttention args;
     args.layout = layout;
-    args.base = pool(format).latent(0);
+    args.base = cache(format).latents.base;
     args.counts = &count;
     args.q = data_.values.data();
     args.n_queries = 1;

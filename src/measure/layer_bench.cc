@@ -97,10 +97,10 @@ struct LayerBench::Impl {
     if (!loaded.problems.empty()) return loaded.problems.front();
     layer = std::move(loaded.weights.layers.front());
     scales = std::move(loaded.weights.scales);
-    DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(
-                                   shape, pass_options(AttentionMode::kDsa), options.max_context)));
-    DSA_RETURN_IF_ERROR(pool->acquire(pool->n_pages(), &pages));
-    fill_cache(context, *pool, 0, pages, options.max_context);
+    const PassOptions pass = pass_options(AttentionMode::kDsa);
+    DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(shape, pass, options.max_context)));
+    DSA_RETURN_IF_ERROR(pool->numbers().acquire(pool->numbers().n_pages(), &pages));
+    fill_cache(context, layer_cache(shape, pass, *pool, 0, pages), options.max_context);
     return {};
   }
 
@@ -123,7 +123,7 @@ struct LayerBench::Impl {
     auto made = std::make_unique<Block>(
         Block{Residual(context, width, static_cast<float>(shape.rms_norm_eps), bf16),
               MlaDsaBlock(shape, pass, context, &*pool, bf16),
-              Selection(pass, static_cast<size_t>(pool->n_pages()) * kPageTokens),
+              Selection(pass, static_cast<size_t>(pool->n_tokens())),
               {},
               {},
               {}});
@@ -237,10 +237,10 @@ Result<LayerMeasure> LayerBench::measure(BenchPhase phase,
   measure.ms_per_token = timing_of(std::move(seconds));
   for (size_t p = 0; p < std::size(kParts); ++p)
     measure.parts[p].ms = timing_of(std::move(part_seconds[p])).median;
-  const LatentLayout& latent = impl.pool->latent_layout();
-  const IndexKeyLayout& index = impl.pool->index_layout();
+  const PassOptions pass = impl.pass_options(AttentionMode::kDsa);
   measure.cache_bytes =
-      context * static_cast<int64_t>(latent.row_bytes() + index.page_bytes() / kPageTokens);
+      context * static_cast<int64_t>(latent_layout(impl.shape, pass).row_bytes() +
+                                     index_layout(impl.shape, pass).entry_bytes());
   measure.scratch_bytes = static_cast<int64_t>(block->scratch.size());
   return measure;
 }

@@ -61,8 +61,8 @@ class Cost {
     const IndexKeyLayout layout = {format, static_cast<size_t>(c_.indexer.head_dim)};
     const double flops =
         2 * static_cast<double>(c_.indexer.n_heads * c_.indexer.head_dim) * visible();
-    const double bytes = static_cast<double>(layout.page_bytes()) / kPageTokens *
-                         static_cast<double>(step_.context) / n_;
+    const double bytes =
+        static_cast<double>(layout.entry_bytes()) * static_cast<double>(step_.context) / n_;
     const double dots = format == CacheFormat::kF32 ? limits_.f32_flops : limits_.bf16_flops;
     return part("indexer", flops, step_.int8_first ? limits_.int8_ops : dots, bytes,
                 limits_.read_bytes);

@@ -41,9 +41,9 @@ struct ModelBench::Impl {
     pass.attention.mode = options.attention;
     pass.attention.top_k = config.indexer.top_k;
     DSA_ASSIGN_OR_RETURN(pool, PagePool::create(pool_options(config, pass, options.max_context)));
-    DSA_RETURN_IF_ERROR(pool->acquire(pool->n_pages(), &pages));
+    DSA_RETURN_IF_ERROR(pool->numbers().acquire(pool->numbers().n_pages(), &pages));
     for (int64_t layer = 0; layer < config.n_layers; ++layer)
-      fill_cache(context, *pool, layer, pages, options.max_context);
+      fill_cache(context, layer_cache(config, pass, *pool, layer, pages), options.max_context);
     DSA_ASSIGN_OR_RETURN(forward, ForwardPass::create(config, ModelInternals::weights(*model), pass,
                                                       context, &*pool));
     return {};
@@ -93,7 +93,7 @@ Result<Timing> ModelBench::measure(BenchPhase phase, int64_t context) {
 }
 
 int64_t ModelBench::cache_bytes() const {
-  return impl_->pool->latent_bytes() + impl_->pool->index_bytes();
+  return impl_->pool->bytes_of(kLatentPlane) + impl_->pool->bytes_of(kIndexPlane);
 }
 int64_t ModelBench::scratch_bytes() const {
   return impl_->forward->scratch_bytes();

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <random>
 
-#include "ops/cache_view.h"
+#include "layers/pool_options.h"
 
 namespace dsa {
 
@@ -15,15 +15,21 @@ std::vector<float> normal_values(size_t n, uint32_t seed) {
   return values;
 }
 
-void fill_cache(const OpContext& context,
-                const PagePool& pool,
-                int64_t layer,
-                std::span<const int32_t> pages,
-                int64_t n_tokens) {
+LayerCache layer_cache(const ModelConfig& config,
+                       const PassOptions& options,
+                       const PagePool& pool,
+                       int64_t layer,
+                       std::span<const int32_t> pages) {
+  const IndexKeyLayout keys = index_layout(config, options);
+  return {{latent_layout(config, options), pool.plane(layer, kLatentPlane).base, pages, keys.page},
+          {keys, pool.plane(layer, kIndexPlane).base, pages}};
+}
+
+void fill_cache(const OpContext& context, const LayerCache& cache, int64_t n_tokens) {
   constexpr size_t kTable = size_t{1} << 20;
   const std::vector<float> table = normal_values(kTable, 7);
-  const LatentCacheView latents = {pool.latent_layout(), pool.latent(layer), pages};
-  const IndexCacheView keys = {pool.index_layout(), pool.index(layer), pages};
+  const LatentCacheView& latents = cache.latents;
+  const IndexCacheView& keys = cache.keys;
   const size_t d_latent = latents.layout.d_latent;
   const size_t width = d_latent + latents.layout.d_rope + keys.layout.dim;
   const auto n = static_cast<size_t>(n_tokens);
@@ -38,7 +44,7 @@ void fill_cache(const OpContext& context,
                        latents.row_address(t));
       if (keys.base == nullptr) continue;
       store_index_key(context.vector(), keys.layout, values + width - keys.layout.dim,
-                      t % kPageTokens, keys.page_address(t));
+                      keys.layout.page.slot(t), keys.page_address(t));
     }
   });
 }

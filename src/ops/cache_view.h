@@ -13,11 +13,12 @@ namespace dsa {
 struct LatentCacheView {
   LatentLayout layout;
   uint8_t* base = nullptr;         // row r at base + r * layout.row_bytes()
-  std::span<const int32_t> pages;  // token t: row pages[t / 64] * 64 + t % 64
+  std::span<const int32_t> pages;  // token t: row pages[t / P] * P + t % P, P: page.tokens()
+  PageSize page = {};
 
   int32_t row(size_t token) const {
-    return pages[token / kPageTokens] * static_cast<int32_t>(kPageTokens) +
-           static_cast<int32_t>(token % kPageTokens);
+    return static_cast<int32_t>((static_cast<size_t>(pages[page.page(token)]) << page.log2) +
+                                page.slot(token));
   }
   uint8_t* row_address(size_t token) const {
     return base + static_cast<size_t>(row(token)) * layout.row_bytes();
@@ -30,7 +31,7 @@ struct IndexCacheView {
   std::span<const int32_t> pages;
 
   uint8_t* page_address(size_t token) const {
-    return base + static_cast<size_t>(pages[token / kPageTokens]) * layout.page_bytes();
+    return base + static_cast<size_t>(pages[layout.page.page(token)]) * layout.page_bytes();
   }
 };
 
@@ -53,7 +54,7 @@ void load_latent_row(const kernels::VectorKernels& kernels,
                      const uint8_t* row,
                      float* out);
 
-// key: [dim] f32 after LayerNorm, RoPE and Hadamard; slot: 0..63.
+// key: [dim] f32 after LayerNorm, RoPE and Hadamard; slot: below layout.page.tokens().
 void store_index_key(const kernels::VectorKernels& kernels,
                      const IndexKeyLayout& layout,
                      const float* key,

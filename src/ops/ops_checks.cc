@@ -8,8 +8,6 @@
 
 namespace dsa {
 
-static_assert(kTokensPerPage == kPageTokens);
-
 namespace {
 
 constexpr uint64_t kMostBytes = uint64_t{1} << 62;  // of a cache: addresses have fewer
@@ -155,14 +153,15 @@ Result<PagedRows> check_key_pages(const char* name,
                                   const PagedView& view,
                                   CacheFormat format,
                                   int64_t dim) {
-  if (view.page_tokens != kTokensPerPage) {
-    return invalid_argument("{}: pages of {} tokens, want {}", name, view.page_tokens,
-                            kTokensPerPage);
+  if (view.page_tokens < 1 || view.page_tokens > kMaxCount ||
+      (view.page_tokens & (view.page_tokens - 1)) != 0) {
+    return invalid_argument("{}: pages of {} tokens, want a power of two", name, view.page_tokens);
   }
   if (view.row_stride != 0) {
     return invalid_argument("{}: row_stride {}, want 0", name, view.row_stride);
   }
-  const IndexKeyLayout layout = {format, static_cast<size_t>(dim)};
+  const IndexKeyLayout layout = {format, static_cast<size_t>(dim),
+                                 PageSize::of(static_cast<size_t>(view.page_tokens))};
   return check_pages(name, view, layout.key_bytes(), layout.page_bytes());
 }
 

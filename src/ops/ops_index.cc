@@ -56,7 +56,8 @@ class ScoreTiles {
         context_(context),
         dims_{static_cast<size_t>(args.n_heads),
               static_cast<size_t>(args.dim),
-              {args.format, static_cast<size_t>(args.dim)}},
+              {args.format, static_cast<size_t>(args.dim),
+               PageSize::of(static_cast<size_t>(args.keys.page_tokens))}},
         n_queries_(static_cast<size_t>(n_queries_of(args.batch))),
         n_scores_(static_cast<size_t>(args.n_scores)),
         packed_bytes_(

@@ -31,7 +31,7 @@ int64_t latent_row_bytes(CacheFormat format, int64_t d_latent, int64_t d_rope) {
 
 int64_t index_page_bytes(CacheFormat format, int64_t dim, int64_t page_tokens) {
   const IndexKeyLayout layout = {format, static_cast<size_t>(dim)};
-  return page_tokens * static_cast<int64_t>(layout.page_bytes() / kPageTokens);
+  return page_tokens * static_cast<int64_t>(layout.entry_bytes());
 }
 
 Status write_latent_rows(const WriteLatentRows& args, Executor& executor) {
@@ -64,7 +64,8 @@ Status write_index_keys(const WriteIndexKeys& args, Executor& executor) {
                        check_key_pages("cache", args.cache, args.format, args.dim));
   DSA_RETURN_IF_ERROR(check_slots(args.slots, pages));
   DSA_ASSIGN_OR_RETURN(const kernels::KernelTable* table, select_kernels());
-  const IndexKeyLayout layout = {args.format, static_cast<size_t>(args.dim)};
+  const IndexKeyLayout layout = {args.format, static_cast<size_t>(args.dim),
+                                 PageSize::of(pages.page_tokens)};
   for_each_slot(args.slots, executor, [&](size_t token, size_t slot) {
     float key[kMaxIndexDim];
     store_index_key(*table->vector, layout,

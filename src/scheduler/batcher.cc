@@ -74,7 +74,8 @@ bool Batcher::compute_plan() {
   while (pass.ok() && pass->advance()) {
   }
   end(plan, pass.status());
-  budget_.record(plan.n_decoded, plan.n_chunks_read(), clock_() - start);
+  budget_.record(plan.n_decoded, plan.n_chunks_read(engine_->options().page_tokens),
+                 clock_() - start);
   return true;
 }
 
@@ -96,7 +97,8 @@ bool Batcher::compute_chunk_in_parts() {
     part_start = clock_();
   }
   end(plan, pass.status());
-  budget_.record(0, plan.n_chunks_read(), clock_() - start - decoding);
+  budget_.record(0, plan.n_chunks_read(engine_->options().page_tokens),
+                 clock_() - start - decoding);
   return true;
 }
 

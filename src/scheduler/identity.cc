@@ -37,8 +37,9 @@ std::string describe_pages(const Model& model,
       "{} "
       "checkpoint {}",
       DSA_VERSION, kPageVersion, tier, cache_format_name(options.kv_cache),
-      cache_format_name(options.index_cache), describe_attention(options.attention), kChunkTokens,
-      config.model_type, config.n_layers, config.hidden_size, model.identity());
+      cache_format_name(options.index_cache), describe_attention(options.attention),
+      options.page_tokens, config.model_type, config.n_layers, config.hidden_size,
+      model.identity());
 }
 
 PageKey root_key(const std::string& description) {

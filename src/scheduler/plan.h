@@ -22,8 +22,9 @@ struct Plan {
   int64_t n_pages = 0;    // that they want
   int64_t n_decoded = 0;  // chunks that are the latest token of a stream
 
-  double n_chunks_read() const {
-    return static_cast<double>(n_tokens - n_decoded) / static_cast<double>(kChunkTokens);
+  // In pages, which are what prompts are cut into.
+  double n_chunks_read(int64_t page_tokens) const {
+    return static_cast<double>(n_tokens - n_decoded) / static_cast<double>(page_tokens);
   }
 };
 

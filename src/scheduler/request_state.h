@@ -16,7 +16,7 @@ namespace dsa::scheduler {
 
 // Tokens [begin, end) of a sequence that are computed in one step of the engine. Where chunks begin
 // and end depends on the prompt's length alone, since it has an effect on how results are rounded:
-// a prompt is cut at multiples of kChunkTokens, generated tokens are computed one by one.
+// a prompt is cut at multiples of a page's tokens, generated tokens are computed one by one.
 struct Chunk {
   int64_t begin = 0;
   int64_t end = 0;
@@ -26,8 +26,11 @@ struct Chunk {
 };
 
 struct RequestState {
-  RequestState(RequestId id_, GenerateRequest request_, Sampler sampler_)
-      : id(id_), request(std::move(request_)), sampler(std::move(sampler_)) {
+  RequestState(RequestId id_, GenerateRequest request_, Sampler sampler_, int64_t page_tokens_)
+      : id(id_),
+        request(std::move(request_)),
+        sampler(std::move(sampler_)),
+        page_tokens(page_tokens_) {
     tokens.swap(request.prompt);
     n_prompt = static_cast<int64_t>(tokens.size());
   }
@@ -35,6 +38,7 @@ struct RequestState {
   RequestId id;
   GenerateRequest request;  // but for its prompt
   Sampler sampler;
+  const int64_t page_tokens;
   double submitted = 0;  // on the scheduler's clock
   double deadline = 0;   // 0: none
   bool cancelled = false;
@@ -66,9 +70,8 @@ struct RequestState {
   int64_t read_end() const { return n_generated() == 0 ? n_prompt : n_tokens() - 1; }
 
   Chunk chunk_from(int64_t begin) const {
-    const int64_t end = begin < n_prompt
-                            ? std::min(n_prompt, (begin / kChunkTokens + 1) * kChunkTokens)
-                            : begin + 1;
+    const int64_t end =
+        begin < n_prompt ? std::min(n_prompt, (begin / page_tokens + 1) * page_tokens) : begin + 1;
     return {begin, end, end == n_tokens()};
   }
 
@@ -76,19 +79,19 @@ struct RequestState {
   // always computed: the first choice needs its logits.
   const PageKey* next_key() const {
     const int64_t last = n_generated() == 0 ? n_prompt - 1 : n_prompt;
-    const bool whole = n_done % kChunkTokens == 0 && n_done + kChunkTokens <= last;
-    return whole && !keys.empty() ? &keys[static_cast<size_t>(n_done / kChunkTokens)] : nullptr;
+    const bool whole = n_done % page_tokens == 0 && n_done + page_tokens <= last;
+    return whole && !keys.empty() ? &keys[static_cast<size_t>(n_done / page_tokens)] : nullptr;
   }
 
   // The key of the page that a chunk is; null where it is not a whole one of the prompt.
   const PageKey* key_of(const Chunk& chunk) const {
-    const bool whole = chunk.size() == kChunkTokens && !keys.empty();
-    return whole ? &keys[static_cast<size_t>(chunk.begin / kChunkTokens)] : nullptr;
+    const bool whole = chunk.size() == page_tokens && !keys.empty();
+    return whole ? &keys[static_cast<size_t>(chunk.begin / page_tokens)] : nullptr;
   }
 
   // Pages of the prompt that the sequence uses in the prefix cache.
   int64_t n_shared() const {
-    return std::min(n_done / kChunkTokens, static_cast<int64_t>(keys.size()));
+    return std::min(n_done / page_tokens, static_cast<int64_t>(keys.size()));
   }
 
   bool wants_selections(int64_t index) const {

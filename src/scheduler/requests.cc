@@ -8,14 +8,6 @@
 
 namespace dsa::scheduler {
 
-namespace {
-
-int64_t pages_for(int64_t n_tokens) {
-  return ceil_div(n_tokens, kTokensPerPage);
-}
-
-}  // namespace
-
 Requests::Requests(Engine* engine, PrefixPages* pages, const std::function<double()>& clock)
     : engine_(engine), pages_(pages), clock_(clock) {}
 
@@ -65,6 +57,8 @@ void Requests::admit(double now) {
 // Room for all of its tokens so far and one more, in addition to what running requests still have
 // to prefill. Pages that others use of its prompt are there already.
 bool Requests::fits(const RequestState& request) const {
+  const int64_t page_tokens = engine_->options().page_tokens;
+  const auto pages_for = [=](int64_t n_tokens) { return ceil_div(n_tokens, page_tokens); };
   int64_t needed = pages_for(request.n_tokens() + 1);
   for (const PageKey& key : request.keys) {
     if (!pages_->in_use(key)) break;
@@ -99,11 +93,11 @@ bool Requests::attach(RequestState* request,
   while (const PageKey* key = request->next_key()) {
     if (request->n_done > before && enough()) break;
     if (!pages_->attach(request->sequence, *key, source, n_reserved)) break;
-    request->n_done += kChunkTokens;
+    request->n_done += request->page_tokens;
     if (request->n_done > request->n_counted) {
       request->n_counted = request->n_done;
-      request->result.prompt_cache_hit_tokens += kChunkTokens;
-      totals_.cache_hit_tokens_total += kChunkTokens;
+      request->result.prompt_cache_hit_tokens += request->page_tokens;
+      totals_.cache_hit_tokens_total += request->page_tokens;
     }
   }
   return request->n_done > before;
@@ -119,7 +113,7 @@ void Requests::computed(RequestState* request, const Chunk& chunk) {
     totals_.cache_miss_tokens_total += n_read;
   }
   if (const PageKey* key = request->key_of(chunk)) {
-    pages_->keep(request->sequence, chunk.begin / kChunkTokens, *key);
+    pages_->keep(request->sequence, chunk.begin / request->page_tokens, *key);
   }
 }
 

@@ -1,6 +1,8 @@
 // What other threads see of a Batcher: a mailbox of requests and cancellations, and its counts.
 #include "dsa/scheduler.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
@@ -9,6 +11,7 @@
 
 #include "dsa/cpu.h"
 
+#include "cache/disk_folders.h"
 #include "common/status_macros.h"
 #include "scheduler/batcher.h"
 #include "scheduler/check_request.h"
@@ -87,7 +90,8 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(std::shared_ptr<const Model
   if (model == nullptr) return invalid_argument("model: null, want an open model");
   DSA_RETURN_IF_ERROR(check_options(options));
   EngineOptions wanted = engine_options;
-  wanted.max_batch_tokens = std::max(wanted.max_batch_tokens, wanted.max_sequences + kChunkTokens);
+  wanted.max_batch_tokens =
+      std::max(wanted.max_batch_tokens, wanted.max_sequences + wanted.page_tokens);
   wanted.max_interleaved_tokens = wanted.max_sequences;
   wanted.resident_cache = true;
   DSA_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::create(model, wanted));
@@ -98,7 +102,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(std::shared_ptr<const Model
   impl->clock = options.clock ? options.clock : steady_seconds;
   impl->engine_options = engine->options();
   impl->memory = engine->memory();
-  const int64_t pool_tokens = impl->memory.n_pages * kTokensPerPage;
+  const int64_t pool_tokens = impl->memory.n_pages * engine->options().page_tokens;
   impl->max_context = std::min(pool_tokens, model->config().max_position);
   const std::string about = scheduler::describe_pages(*model, engine->options(), tier);
   impl->root = scheduler::root_key(about);
@@ -113,7 +117,9 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(std::shared_ptr<const Model
 Result<std::unique_ptr<DiskTier>> Scheduler::Impl::open_disk(const Engine& engine,
                                                              const std::string& about) const {
   if (!options.prefix_cache || options.disk.dir.empty()) return std::unique_ptr<DiskTier>();
-  return DiskTier::open(options.disk, to_hex(root), about, engine.page_bytes());
+  const std::string description =
+      fmt::format("{}\n{}{}", about, kPageTokensLine, engine.options().page_tokens);
+  return DiskTier::open(options.disk, to_hex(root), description, engine.page_bytes());
 }
 
 Scheduler::~Scheduler() {
@@ -151,11 +157,12 @@ Result<RequestId> Scheduler::submit(GenerateRequest request) {
   if (!sampler.ok()) return impl_->refuse(sampler.status());
   const bool shares = impl_->options.prefix_cache && request.use_prefix_cache;
   const double timeout = std::chrono::duration<double>(request.timeout).count();
-  auto state =
-      std::make_unique<scheduler::RequestState>(0, std::move(request), std::move(sampler).value());
+  const int64_t page_tokens = impl_->engine_options.page_tokens;
+  auto state = std::make_unique<scheduler::RequestState>(0, std::move(request),
+                                                         std::move(sampler).value(), page_tokens);
   if (shares) {
     const PageKey root = scheduler::salted_key(impl_->root, state->request.cache_salt);
-    state->keys = page_keys(root, state->tokens);
+    state->keys = page_keys(root, state->tokens, static_cast<size_t>(page_tokens));
   }
   state->submitted = impl_->clock();
   if (timeout > 0) state->deadline = state->submitted + timeout;

@@ -59,7 +59,7 @@ bool StepPlanner::add_turn(RequestState* reader, bool* attached) {
     *attached = true;
     if (reads_too_long_()) return false;  // there may be more to read, which is not to be computed
   }
-  int64_t left = kChunkTokens;
+  int64_t left = reader->page_tokens;
   bool any = false;
   while (left > 0 && reader->n_done + reader->n_planned < reader->read_end()) {
     const Chunk chunk = reader->chunk_from(reader->n_done + reader->n_planned);
@@ -76,7 +76,7 @@ bool StepPlanner::add_chunk(RequestState* request, const Chunk& chunk) {
   const PageKey* const key = request->key_of(chunk);
   if (key != nullptr && plan_.keys.count(*key) != 0) return false;
   const int64_t n_pages =
-      ceil_div(chunk.end, kTokensPerPage) - ceil_div(chunk.begin, kTokensPerPage);
+      ceil_div(chunk.end, request->page_tokens) - ceil_div(chunk.begin, request->page_tokens);
   if (!make_room(n_pages, request)) return false;
   if (key != nullptr) plan_.keys.insert(*key);
   plan_.chunks.push_back({request, chunk});

@@ -293,6 +293,7 @@ TEST(DiskCache, ListsVerifiesAndPurgesByIdentity) {
   EXPECT_EQ(entries->front().identity, kIdentity);
   EXPECT_EQ(entries->front().description, "a test's pages");
   EXPECT_EQ(entries->front().n_pages, 3);
+  EXPECT_EQ(entries->front().page_tokens, kDefaultPageTokens);  // nobody said otherwise
   EXPECT_EQ(entries->front().bytes, 3 * kFileBytes);
   EXPECT_GT(entries->front().last_used, 1'600'000'000);
 

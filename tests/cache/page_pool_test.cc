@@ -1,6 +1,6 @@
 #include "cache/page_pool.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <cstring>
 #include <limits>
@@ -8,62 +8,78 @@
 namespace dsa {
 namespace {
 
+using testing::HasSubstr;
+
+// Two layers: rows and keys, and a layer of pooled rows with a state.
 PagePoolOptions options(int64_t n_pages) {
   PagePoolOptions result;
-  result.latent = {CacheFormat::kFp8, 512, 64};
-  result.index = {CacheFormat::kFp8, 128};
-  result.n_layers = 3;
-  result.has_index = {true, false, true};
+  result.planes = {{0, "rows", 1, 64 * 10},
+                   {0, "keys", 1, 64 * 3},
+                   {1, "rows", 4, 16 * 7},
+                   {1, "tail", 1, 0, 33}};
   result.n_pages = n_pages;
   return result;
 }
 
-TEST(PagePool, TakesTheBytesTheLayoutsSay) {
+constexpr int64_t kPageBytes = 64 * 10 + 64 * 3 + 16 * 7 + 33;
+
+std::string refusal(const PagePoolOptions& options) {
+  return PagePool::create(options).status().message();
+}
+
+TEST(PagePool, TakesTheBytesOfItsPlanes) {
   const auto pool = PagePool::create(options(10));
   ASSERT_TRUE(pool.ok()) << pool.status().message();
-  EXPECT_EQ(pool->latent_bytes(), 3 * 10 * 64 * 656);
-  EXPECT_EQ(pool->index_bytes(), 2 * 10 * 64 * 132);  // one layer stores no keys
+  EXPECT_EQ(pool->memory().page_bytes(), kPageBytes);
+  EXPECT_EQ(pool->bytes_of("rows"), 10 * (64 * 10 + 16 * 7));
+  EXPECT_EQ(pool->bytes_of("tail"), 10 * 33);
+  EXPECT_EQ(pool->n_tokens(), 640);
+  EXPECT_TRUE(pool->has_state());
 }
 
-TEST(PagePool, GivesAllPagesAskedForOrNone) {
-  auto pool = PagePool::create(options(4));
-  std::vector<int32_t> pages;
-  ASSERT_TRUE(pool->acquire(3, &pages).ok());
-  const Status status = pool->acquire(2, &pages);
-  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
-  EXPECT_NE(status.message().find("1 pages of 64 tokens free of 4"), std::string::npos);
-  EXPECT_EQ(pages.size(), 3U);
-  EXPECT_EQ(pool->n_free(), 1);
-  EXPECT_TRUE(pool->acquire(1, &pages).ok());
-  EXPECT_EQ(pool->n_free(), 0);
+TEST(PagePool, FindsAPlaneByLayerAndName) {
+  const auto pool = PagePool::create(options(10));
+  ASSERT_TRUE(pool.ok());
+  EXPECT_EQ(pool->find(1, "rows"), 2U);
+  EXPECT_EQ(pool->find(1, "keys"), std::nullopt);
+  EXPECT_EQ(pool->find(2, "rows"), std::nullopt);
+  EXPECT_EQ(pool->plane(1, "rows").base, pool->plane(2).base);
+  EXPECT_EQ(pool->plane(1, "rows").stride, 16U * 7);
+  EXPECT_EQ(pool->plane(1, "keys").base, nullptr);
 }
 
-TEST(PagePool, FreesAPageWithItsLastHolder) {
-  auto pool = PagePool::create(options(1));
-  std::vector<int32_t> pages;
-  ASSERT_TRUE(pool->acquire(1, &pages).ok());
-  pool->share(pages[0]);
-  pool->release(pages[0]);
-  EXPECT_EQ(pool->n_free(), 0);
-  pool->release(pages[0]);
-  EXPECT_EQ(pool->n_free(), 1);
+// Fills every plane's part of a page with a byte of its own.
+void fill(const PagePool& pool, int32_t page, int first) {
+  for (size_t i = 0; i < 4; ++i)
+    std::memset(pool.plane(i).page(page), first + static_cast<int>(i), pool.plane(i).stride);
 }
 
-TEST(PagePool, CopiesAPageInEveryLayer) {
-  auto pool = PagePool::create(options(2));
-  const size_t latent = pool->latent_layout().page_bytes();
-  const size_t index = pool->index_layout().page_bytes();
-  for (const int64_t layer : {0, 1, 2})
-    std::memset(pool->latent(layer), static_cast<int>(7 + layer), latent);
-  for (const int64_t layer : {0, 2})
-    std::memset(pool->index(layer), static_cast<int>(17 + layer), index);
-  pool->copy_page(0, 1);
-  for (const int64_t layer : {0, 1, 2}) {
-    EXPECT_EQ(pool->latent(layer)[latent], 7 + layer);
-    EXPECT_EQ(pool->latent(layer)[2 * latent - 1], 7 + layer);
-  }
-  for (const int64_t layer : {0, 2})
-    EXPECT_EQ(pool->index(layer)[2 * index - 1], 17 + layer);
+std::vector<uint8_t> exported(const PagePool& pool, int32_t page) {
+  std::vector<uint8_t> bytes(pool.memory().page_bytes());
+  pool.memory().export_page(page, bytes.data());
+  return bytes;
+}
+
+TEST(PagePool, CopiesAPageInEveryPlaneAndNoOther) {
+  auto pool = PagePool::create(options(3));
+  fill(*pool, 0, 7);
+  fill(*pool, 1, 17);
+  fill(*pool, 2, 27);
+  const std::vector<uint8_t> before = exported(*pool, 2);
+  pool->memory().copy_page(0, 1);
+  EXPECT_EQ(exported(*pool, 1), exported(*pool, 0));
+  EXPECT_EQ(exported(*pool, 2), before);
+}
+
+TEST(PagePool, ExportsPlaneByPlane) {
+  auto pool = PagePool::create(options(3));
+  fill(*pool, 1, 7);
+  std::vector<uint8_t> wanted;
+  for (const auto& [value, n] : {std::pair(7, 640), {8, 192}, {9, 112}, {10, 33}})
+    wanted.insert(wanted.end(), static_cast<size_t>(n), static_cast<uint8_t>(value));
+  EXPECT_EQ(exported(*pool, 1), wanted);
+  pool->memory().import_page(2, wanted.data());
+  EXPECT_EQ(exported(*pool, 2), wanted);
 }
 
 TEST(PagePool, RefusesSizesThatCannotBe) {
@@ -71,9 +87,27 @@ TEST(PagePool, RefusesSizesThatCannotBe) {
   EXPECT_EQ(PagePool::create(options(int64_t{1} << 40)).status().code(),
             StatusCode::kInvalidArgument);
   PagePoolOptions huge = options(std::numeric_limits<int32_t>::max() / 64);
-  huge.n_layers = std::numeric_limits<int32_t>::max();
-  huge.has_index.clear();
+  huge.planes[1].bytes_per_page = size_t{1} << 40;
   EXPECT_EQ(PagePool::create(huge).status().code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(refusal(huge), HasSubstr("keys of layer 0"));
+  for (const int64_t tokens : {0, 8, 48, 8192}) {
+    PagePoolOptions odd = options(1);
+    odd.page_tokens = tokens;
+    EXPECT_THAT(refusal(odd), HasSubstr("want a power of two from 16 to 4096"));
+  }
+}
+
+TEST(PagePool, RefusesPlanesThatDoNotFitItsPages) {
+  PagePoolOptions wide = options(1);
+  wide.planes[2].tokens_per_entry = 128;
+  EXPECT_THAT(refusal(wide), HasSubstr("rows of layer 1: 128 tokens per entry"));
+  wide.page_tokens = 128;
+  EXPECT_TRUE(PagePool::create(wide).ok());
+  PagePoolOptions both = options(1);
+  both.planes[3].bytes_per_page = 5;
+  EXPECT_THAT(refusal(both), HasSubstr("tail of layer 1: 5 bytes per page, 33 per sequence"));
+  both.planes[3] = {1, "tail"};
+  EXPECT_THAT(refusal(both), HasSubstr("want one of them"));
 }
 
 }  // namespace

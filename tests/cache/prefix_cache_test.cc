@@ -11,18 +11,18 @@ namespace {
 
 TEST(PageKeys, DependOnTheRootAndEveryTokenUpToThePagesLast) {
   const std::vector<int32_t> tokens(200, 7);
-  const std::vector<PageKey> keys = page_keys({}, tokens);
+  const std::vector<PageKey> keys = page_keys({}, tokens, 64);
   ASSERT_EQ(keys.size(), 3U);
   EXPECT_EQ(std::set<PageKey>(keys.begin(), keys.end()).size(), 3U);
   for (const size_t changed : {0U, 63U, 64U, 130U, 199U}) {
     std::vector<int32_t> other = tokens;
     other[changed] = 8;
-    const std::vector<PageKey> others = page_keys({}, other);
+    const std::vector<PageKey> others = page_keys({}, other, 64);
     for (size_t page = 0; page < 3; ++page)
       EXPECT_EQ(keys[page] == others[page], page < changed / 64);
   }
-  EXPECT_NE(page_keys({1}, tokens)[0], keys[0]);
-  EXPECT_TRUE(page_keys({}, std::span(tokens).first(63)).empty());
+  EXPECT_NE(page_keys({1}, tokens, 64)[0], keys[0]);
+  EXPECT_TRUE(page_keys({}, std::span(tokens).first(63), 64).empty());
 }
 
 // Few documents over few tokens, so that they share beginnings.
@@ -30,7 +30,7 @@ std::vector<PageKey> document(int number) {
   std::vector<int32_t> tokens;
   for (int page = 0; page < 4; ++page, number /= 2)
     tokens.insert(tokens.end(), 64, number % 2);
-  return page_keys({}, tokens);
+  return page_keys({}, tokens, 64);
 }
 
 // What the cache is to do, said in the plainest way: a map, and a clock.

@@ -30,10 +30,14 @@ EngineOptions small(CacheFormat format) {
   return options;
 }
 
-std::unique_ptr<Engine> make(const EngineOptions& options) {
-  static const std::shared_ptr<const Model> model =
+std::shared_ptr<const Model> model() {
+  static const std::shared_ptr<const Model> opened =
       open_model(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32");
-  auto engine = Engine::create(model, options);
+  return opened;
+}
+
+std::unique_ptr<Engine> make(const EngineOptions& options) {
+  auto engine = Engine::create(model(), options);
   EXPECT_TRUE(engine.ok()) << engine.status().message();
   return std::move(engine).value();
 }
@@ -150,6 +154,36 @@ TEST_P(EnginePages, LetsTwoForksGrowWhereOnePageIsFree) {
   EXPECT_NE(*engine->hold_page(first, 1), *engine->hold_page(second, 1));
 }
 
+// Pages of another size hold the same tokens in other places.
+TEST_P(EnginePages, GivesTheSameBitsWithPagesOfAnySize) {
+  std::vector<float> wanted;
+  for (const int64_t page_tokens : {64, 16, 128, 256}) {
+    EngineOptions options = small(GetParam());
+    options.page_tokens = page_tokens;
+    options.cache_tokens = 1024;
+    const auto engine = make(options);
+    EXPECT_EQ(engine->memory().n_pages, 1024 / page_tokens);
+    const SequenceId first = *engine->create_sequence();
+    std::vector<float> logits;
+    const auto run = [&](SequenceId id, size_t begin, size_t n) {
+      const Step step = {id, tokens(begin, n), RowsWanted::kAll};
+      const std::vector<float> more = last_logits(engine.get(), {&step, 1});
+      logits.insert(logits.end(), more.begin(), more.end());
+    };
+    run(first, 0, 100);
+    run(first, 100, 70);
+    const SequenceId second = *engine->fork_sequence(first);
+    run(second, 170, 40);
+    run(first, 200, 1);
+    run(second, 210, 1);
+    if (wanted.empty()) wanted = logits;
+    EXPECT_EQ(logits, wanted) << page_tokens << " tokens a page";
+    EXPECT_TRUE(engine->release_sequence(first).ok());
+    EXPECT_TRUE(engine->release_sequence(second).ok());
+    EXPECT_EQ(engine->memory().n_free_pages, engine->memory().n_pages);
+  }
+}
+
 TEST(EnginePageErrors, NamePagesAndSizesThatCannotBe) {
   using testing::HasSubstr;
   const auto engine = make(small(CacheFormat::kFp8));
@@ -174,6 +208,16 @@ TEST(EnginePageErrors, NamePagesAndSizesThatCannotBe) {
   while (engine->memory().n_free_pages > 0)
     ASSERT_TRUE(engine->import_page(bytes).ok());
   EXPECT_EQ(engine->import_page(bytes).status().code(), StatusCode::kResourceExhausted);
+}
+
+TEST(EnginePageErrors, NameTheSizeOfAPageThatCannotBe) {
+  for (const int64_t page_tokens : {0, 8, 48, 8192}) {
+    EngineOptions options = small(CacheFormat::kFp8);
+    options.page_tokens = page_tokens;
+    const auto engine = Engine::create(model(), options);
+    EXPECT_EQ(engine.status().code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(engine.status().message(), testing::HasSubstr("page_tokens"));
+  }
 }
 
 }  // namespace

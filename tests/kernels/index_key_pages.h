@@ -17,7 +17,7 @@ namespace dsa::kernels {
 class KeyPages {
  public:
   KeyPages(const IndexKeyLayout& layout, size_t n_keys, unsigned seed) : layout_(layout) {
-    const size_t n_pages = n_keys / kPageTokens + 1;
+    const size_t n_pages = layout.page.page(n_keys) + 1;
     page_stride_ = layout.page_bytes() + 36;
     bytes_.resize(n_pages * page_stride_ + 1, 0xFF);  // NaN in every format
     for (size_t p = 0; p < n_pages; ++p)
@@ -34,7 +34,7 @@ class KeyPages {
   }
 
   void set(size_t key, size_t d, float value) {
-    uint8_t* at = page(key) + key % kPageTokens * layout_.key_bytes();
+    uint8_t* at = page(key) + layout_.page.slot(key) * layout_.key_bytes();
     if (layout_.format == CacheFormat::kFp8) {
       at[d] = f32_to_e4m3(value);
     } else if (layout_.format == CacheFormat::kBF16) {
@@ -45,14 +45,14 @@ class KeyPages {
     }
   }
   void set_code(size_t key, size_t d, uint8_t code) {
-    page(key)[key % kPageTokens * layout_.key_bytes() + d] = code;
+    page(key)[layout_.page.slot(key) * layout_.key_bytes() + d] = code;
   }
   void set_scale(size_t key, float scale) {
-    std::memcpy(page(key) + layout_.scale_offset() + 4 * (key % kPageTokens), &scale,
+    std::memcpy(page(key) + layout_.scale_offset() + 4 * (layout_.page.slot(key)), &scale,
                 sizeof(scale));
   }
   std::vector<double> key(size_t j) {
-    return reference::index_key(layout_, page(j), j % kPageTokens);
+    return reference::index_key(layout_, page(j), layout_.page.slot(j));
   }
 
   IndexScoresArgs args() const {
@@ -66,7 +66,7 @@ class KeyPages {
 
  private:
   uint8_t* page(size_t key) {
-    return bytes_.data() + 1 + static_cast<size_t>(pages_[key / kPageTokens]) * page_stride_;
+    return bytes_.data() + 1 + static_cast<size_t>(pages_[layout_.page.page(key)]) * page_stride_;
   }
 
   IndexKeyLayout layout_;

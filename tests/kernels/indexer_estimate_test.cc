@@ -266,7 +266,7 @@ TEST_P(IndexEstimates, OfAQueryThatIsNotFiniteReachEverything) {
 }
 
 TEST_P(IndexEstimates, AreTheSameBitsInWhateverRangeAndBlockTheyAreComputed) {
-  constexpr size_t kKeys = 3 * kPageTokens + 11;
+  constexpr size_t kKeys = 3 * PageSize().tokens() + 11;
   KeyPages pages = make_scaled_keys(128, kKeys, 20);
   const Query query = make_scaled_query(20, 128, 21);
   const Result whole = run(pages, query, 0, kKeys);

@@ -111,7 +111,7 @@ TEST_P(IndexScores, MatchTheOracleForEveryKeyWidth) {
 }
 
 TEST_P(IndexScores, AreTheSameBitsInWhateverRangeTheyAreComputed) {
-  constexpr size_t kKeys = 5 * kPageTokens + 11;
+  constexpr size_t kKeys = 5 * PageSize().tokens() + 11;
   for (const CacheFormat format : kFormats) {
     for (const size_t n_heads : Sizes{5, 16, 40, 64}) {
       KeyPages pages({format, 64}, kKeys, 5);
@@ -123,6 +123,28 @@ TEST_P(IndexScores, AreTheSameBitsInWhateverRangeTheyAreComputed) {
           const std::vector<float> part = score(pages, query, first, first + n);
           ASSERT_EQ(std::memcmp(part.data(), whole.data() + first, n * sizeof(float)), 0)
               << cache_format_name(format) << ", heads " << n_heads << ", [" << first << ", +" << n;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(IndexScores, DoNotDependOnHowManyTokensAPageHolds) {
+  constexpr size_t kKeys = 700;
+  for (const CacheFormat format : kFormats) {
+    for (const size_t dim : Sizes{30, 128}) {
+      KeyPages pages({format, dim}, kKeys, 15);
+      const Query query = make_query(format, 40, dim, 16);
+      const std::vector<float> whole = score(pages, query, 0, kKeys);
+      for (const size_t page_tokens : Sizes{1, 2, 8, 16, 32, 128, 256, 1024}) {
+        KeyPages others({format, dim, PageSize::of(page_tokens)}, kKeys, 15);
+        const std::string what = std::to_string(page_tokens) + " tokens a page";
+        for (const size_t first : Sizes{0, 1, 130}) {
+          const std::vector<float> part = score(others, query, first, kKeys);
+          expect_scores(part, others, query, first, what);
+          ASSERT_EQ(std::memcmp(part.data(), whole.data() + first, (kKeys - first) * sizeof(float)),
+                    0)
+              << cache_format_name(format) << ", " << what;
         }
       }
     }

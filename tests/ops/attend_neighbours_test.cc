@@ -21,6 +21,7 @@ namespace dsa {
 namespace {
 
 constexpr size_t kContext = 700;
+constexpr PageSize kPage;
 
 // Ascending lists of n positions; each keeps a share of the one before.
 std::vector<int32_t> make_lists(size_t n_queries, size_t n, double kept) {
@@ -102,9 +103,9 @@ class AttendNeighbours : public testing::TestWithParam<Shape> {
     std::normal_distribution<float> normal;
     counts_[3] = 70;
     counts_[4] = 0;
-    pages_.resize((kContext + kPageTokens - 1) / kPageTokens);
+    pages_.resize(kPage.pages(kContext));
     std::iota(pages_.rbegin(), pages_.rend(), 0);
-    cache_.resize(pages_.size() * kPageTokens * layout_.row_bytes());
+    cache_.resize(pages_.size() * kPage.tokens() * layout_.row_bytes());
     std::vector<float> row(kLatent + kRope);
     for (size_t t = 0; t < kContext; ++t) {
       std::generate(row.begin(), row.end(), [&] { return normal(random); });

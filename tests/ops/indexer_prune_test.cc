@@ -40,7 +40,7 @@ class Pruning : public testing::Test {
   Pruning() {
     std::mt19937 random(1);
     std::normal_distribution<float> normal;
-    const size_t n_pages = ceil_div(kContext, kPageTokens);
+    const size_t n_pages = kDims.layout.page.pages(kContext);
     pages_.resize(n_pages);
     std::iota(pages_.rbegin(), pages_.rend(), 0);
     keys_.resize(n_pages * kDims.layout.page_bytes());
@@ -60,8 +60,8 @@ class Pruning : public testing::Test {
 
   void store(size_t t, const std::vector<float>& key) {
     const IndexCacheView view = {kDims.layout, keys_.data(), pages_};
-    store_index_key(*kernels::scalar_table().vector, kDims.layout, key.data(), t % kPageTokens,
-                    view.page_address(t));
+    store_index_key(*kernels::scalar_table().vector, kDims.layout, key.data(),
+                    kDims.layout.page.slot(t), view.page_address(t));
   }
 
   Selected select(int n_threads,
@@ -185,7 +185,7 @@ TEST_F(Pruning, SelectsTheSameAmongValuesThatAreNotFinite) {
   const IndexCacheView view = {kDims.layout, keys_.data(), pages_};
   for (size_t t = 0; t < kContext; t += 37) {
     uint8_t* page = view.page_address(t);
-    const size_t slot = t % kPageTokens;
+    const size_t slot = kDims.layout.page.slot(t);
     if (t % 2 == 0) page[slot * kDims.layout.key_bytes() + t % kDims.dim] = 0x7F;  // NaN
     const float scales[] = {std::numeric_limits<float>::infinity(),
                             -std::numeric_limits<float>::infinity(),

@@ -23,7 +23,7 @@ class LongContext : public testing::Test {
   LongContext() : pool_(2), context_{kernels::chosen_table(), &pool_} {
     std::mt19937 random(1);
     std::normal_distribution<float> normal;
-    const size_t n_pages = ceil_div(kContext, kPageTokens);
+    const size_t n_pages = kDims.layout.page.pages(kContext);
     pages_.resize(n_pages);
     std::iota(pages_.rbegin(), pages_.rend(), 0);
     keys_.resize(n_pages * kDims.layout.page_bytes());
@@ -31,7 +31,7 @@ class LongContext : public testing::Test {
     for (size_t t = 0; t < kContext; ++t) {
       for (float& value : key)
         value = normal(random);
-      store_index_key(context_.vector(), kDims.layout, key.data(), t % kPageTokens,
+      store_index_key(context_.vector(), kDims.layout, key.data(), kDims.layout.page.slot(t),
                       view().page_address(t));
     }
     q_.resize(kQueries * kDims.n_heads * kDims.dim);

@@ -18,6 +18,7 @@ namespace {
 // More than one group of heads, more rows than one part of a list, more keys than one tile.
 constexpr MlaDims kDims = {70, 32, 8, 16, 16, 0.2F};
 constexpr size_t kContext = 1500;
+constexpr PageSize kPage;
 constexpr size_t kPerHead = kDims.d_nope + kDims.d_v;
 
 std::vector<float> normal_values(size_t n, unsigned seed) {
@@ -50,8 +51,8 @@ class Mla : public testing::TestWithParam<Case> {
         q_(normal_values(n_queries() * kDims.n_heads * kDims.d_q(), 2)),
         rows_(kContext * kDims.d_row()) {
     const std::vector<float> values = normal_values(rows_.size(), 3);
-    cache_.resize(kContext * layout_.row_bytes() + kPageTokens * layout_.row_bytes());
-    pages_.resize((kContext + kPageTokens - 1) / kPageTokens);
+    cache_.resize((kContext + kPage.tokens()) * layout_.row_bytes());
+    pages_.resize(kPage.pages(kContext));
     std::iota(pages_.rbegin(), pages_.rend(), 0);
     for (size_t t = 0; t < kContext; ++t) {
       const float* latent = values.data() + t * kDims.d_row();

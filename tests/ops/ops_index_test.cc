@@ -27,14 +27,16 @@ constexpr int64_t kGap = 29;  // bytes between pages
 struct Problem {
   CacheFormat format;
   // One that fills no page, an empty one, one of several work items, one in more than one tile.
-  PagedBatch batch = PagedBatch({30, 0, 5000, 200}, {2, 1, 1, 70}, kTokensPerPage);
+  int64_t page_tokens;
+  PagedBatch batch = PagedBatch({30, 0, 5000, 200}, {2, 1, 1, 70}, page_tokens);
   int64_t page_stride = 0;
   std::vector<uint8_t> pages;
   std::vector<float> q = normal_values(static_cast<size_t>(batch.n_queries() * kHeads * kDim), 2);
   std::vector<float> weights = normal_values(static_cast<size_t>(batch.n_queries() * kHeads), 3);
 
-  Problem(CacheFormat of_format, int64_t gap) : format(of_format) {
-    page_stride = index_page_bytes(format, kDim) + gap;
+  Problem(CacheFormat of_format, int64_t gap, int64_t tokens = kDefaultPageTokens)
+      : format(of_format), page_tokens(tokens) {
+    page_stride = index_page_bytes(format, kDim, page_tokens) + gap;
     pages.assign(static_cast<size_t>(batch.n_pages * page_stride), 0xFF);
     const std::vector<int64_t> slots = batch.all_slots();
     ThreadPool pool(2);
@@ -42,7 +44,7 @@ struct Problem {
                     {format, kDim, normal_values(slots.size() * kDim, 4), slots, cache()}, pool)
                     .ok());
   }
-  MutablePagedView cache() { return {pages.data(), batch.n_pages, page_stride, 0, kTokensPerPage}; }
+  MutablePagedView cache() { return {pages.data(), batch.n_pages, page_stride, 0, page_tokens}; }
   IndexScores args(std::vector<float>* out) {
     out->assign(static_cast<size_t>(batch.n_queries() * kScores), 77.0F);
     return {.format = format,
@@ -108,6 +110,22 @@ TEST(IndexScores, HaveTheSameBitsOnAnyExecutorAndInPagesApart) {
     Problem apart(format, kGap);
     for (const auto& executor : all_executors())
       EXPECT_EQ(apart.run(*executor), want);
+  }
+}
+
+TEST(IndexScores, HaveTheSameBitsInPagesOfAnySize) {
+  for (const CacheFormat format : kFormats) {
+    const std::vector<float> want = Problem(format, 0).run();
+    for (const int64_t page_tokens : {2, 16, 128, 1024})
+      EXPECT_EQ(Problem(format, kGap, page_tokens).run(), want) << page_tokens;
+    Problem odd(format, 0);
+    std::vector<float> out;
+    IndexScores args = odd.args(&out);
+    args.keys.page_tokens = 48;
+    ThreadPool pool(1);
+    Workspace workspace;
+    EXPECT_THAT(index_scores(args, pool, workspace).message(),
+                HasSubstr("keys: pages of 48 tokens, want a power of two"));
   }
 }
 

@@ -62,9 +62,9 @@ TEST(ChunkParts, ReadNoMoreFromDiskBeforeTheNextTokensThanThereIsTimeFor) {
   int64_t hits = scheduler->stats().cache_hit_tokens_total;
   while (scheduler->step()) {
     const int64_t now = scheduler->stats().cache_hit_tokens_total;
-    EXPECT_LE(now - std::exchange(hits, now), kChunkTokens);
+    EXPECT_LE(now - std::exchange(hits, now), kDefaultPageTokens);
   }
-  EXPECT_EQ(reading.result.prompt_cache_hit_tokens, 3 * kChunkTokens);
+  EXPECT_EQ(reading.result.prompt_cache_hit_tokens, 3 * kDefaultPageTokens);
   expect_same(reading, first);
   expect_same(streaming, alone(stream()));
 }

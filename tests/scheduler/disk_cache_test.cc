@@ -54,16 +54,34 @@ TEST(DiskCacheServing, GivesARestartedSchedulerTheBitsOfTheFirst) {
   expect_no_leak(*scheduler);
 }
 
+TEST(DiskCacheServing, KeepsPagesOfTheEnginesSize) {
+  const TempDir dir;
+  EngineOptions engine = serving_engine();
+  engine.page_tokens = 128;
+  const GenerateRequest request = request_for(text_tokens(0, 300), 20);
+  const Transcript first = run_alone(make_scheduler(engine, on_disk(dir)).get(), request);
+  const Transcript second = run_alone(make_scheduler(engine, on_disk(dir)).get(), request);
+  EXPECT_EQ(second.result.prompt_cache_hit_tokens, 256);
+  expect_same(second, first);
+  const auto entries = list_disk_cache(dir.path());
+  ASSERT_TRUE(entries.ok());
+  ASSERT_EQ(entries->size(), 1U);
+  EXPECT_EQ(entries->front().n_pages, 2);
+  EXPECT_EQ(entries->front().page_tokens, 128);
+  EXPECT_EQ(entries->front().description.find('\n'), std::string::npos);
+}
+
 TEST(DiskCacheServing, NeverUsesPagesOfOtherOptionsOrAnotherCheckpoint) {
   const TempDir dir;
   const GenerateRequest request = request_for(text_tokens(0, 200), 3);
   run_alone(make_scheduler(serving_engine(), on_disk(dir)).get(), request);
-  std::vector<EngineOptions> others(5, serving_engine());
+  std::vector<EngineOptions> others(6, serving_engine());
   others[0].kv_cache = CacheFormat::kBF16;
   others[1].index_cache = CacheFormat::kBF16;
   others[2].attention.top_k = 32;
   others[3].attention.mode = AttentionMode::kDense;
   others[4].attention.keep_recent = 8;
+  others[5].page_tokens = 128;
   for (const EngineOptions& other : others) {
     const auto scheduler = make_scheduler(other, on_disk(dir));
     EXPECT_EQ(run_alone(scheduler.get(), request).result.prompt_cache_hit_tokens, 0);
@@ -90,7 +108,7 @@ TEST(DiskCacheServing, NeverUsesPagesOfOtherOptionsOrAnotherCheckpoint) {
   const auto other = Scheduler::create(open_model(copy.path()), serving_engine(), on_disk(dir));
   ASSERT_TRUE(other.ok()) << other.status().message();
   EXPECT_EQ(run_alone(other->get(), request).result.prompt_cache_hit_tokens, 0);
-  EXPECT_EQ(list_disk_cache(dir.path())->size(), 8U);
+  EXPECT_EQ(list_disk_cache(dir.path())->size(), 9U);
 }
 
 TEST(DiskCacheServing, ComputesAnewWhatTheDiskGivesBackWrong) {

@@ -123,6 +123,24 @@ TEST(PrefixCaching, GivesAHitTheBitsOfAMissAndCountsIt) {
   }
 }
 
+TEST(PrefixCaching, SharesPagesOfTheEnginesSize) {
+  for (const int64_t page_tokens : {16, 128}) {
+    EngineOptions engine = serving_engine();
+    engine.page_tokens = page_tokens;
+    const auto scheduler = make_scheduler(engine);
+    for (const size_t n : {65U, 128U, 300U}) {
+      SCOPED_TRACE(std::to_string(page_tokens) + " " + std::to_string(n));
+      const GenerateRequest request = request_for(text_tokens(1000 + n, n), 20);
+      const Transcript miss = run_alone(scheduler.get(), request);
+      const Transcript hit = run_alone(scheduler.get(), request);
+      EXPECT_EQ(hit.result.prompt_cache_hit_tokens,
+                (static_cast<int64_t>(n) - 1) / page_tokens * page_tokens);
+      expect_same(hit, miss);
+    }
+    expect_no_leak(*scheduler);
+  }
+}
+
 TEST(PrefixCaching, ReadsAPromptOnceForRequestsThatComeTogether) {
   const auto scheduler = make_scheduler(serving_engine());
   const GenerateRequest request = request_for(text_tokens(0, 300), 4);

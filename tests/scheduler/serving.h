@@ -34,7 +34,7 @@ inline std::vector<int32_t> text_tokens(size_t first, size_t n) {
 
 inline EngineOptions serving_engine(int64_t n_pages = 64) {
   EngineOptions options;
-  options.cache_tokens = n_pages * kTokensPerPage;
+  options.cache_tokens = n_pages * kDefaultPageTokens;
   options.max_sequences = 8;
   options.max_batch_tokens = 256;
   options.n_threads = 1;  // several tests run at a time, and threads that wait spin

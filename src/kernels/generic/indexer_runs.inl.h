@@ -44,7 +44,7 @@ struct KeyRun {
 };
 
 inline const uint8_t* page_of(const IndexScoresArgs& args, size_t position) noexcept {
-  const size_t page = static_cast<size_t>(args.pages[position / kPageTokens]);
+  const size_t page = static_cast<size_t>(args.pages[args.layout.page.page(position)]);
   return args.base + page * args.page_stride;
 }
 
@@ -57,8 +57,9 @@ struct RangeOfKeys {
     const size_t position = args.first + done;
     run->n = 0;
     if (position >= args.last) return;
-    const size_t slot = position % kPageTokens;
-    run->n = kPageTokens - slot < longest ? kPageTokens - slot : longest;
+    const size_t slot = args.layout.page.slot(position);
+    const size_t left = args.layout.page.tokens() - slot;
+    run->n = left < longest ? left : longest;
     if (args.last - position < run->n) run->n = args.last - position;
     const uint8_t* page = page_of(args, position);
     for (size_t i = 0; i < run->n; ++i) {
@@ -79,7 +80,7 @@ struct ListOfKeys {
     run->n = n - done < longest ? n - done : longest;
     for (size_t i = 0; i < run->n; ++i) {
       const size_t position = static_cast<size_t>(positions[done + i]);
-      const size_t slot = position % kPageTokens;
+      const size_t slot = args.layout.page.slot(position);
       const uint8_t* page = page_of(args, position);
       run->keys[i] = page + slot * args.layout.key_bytes();
       run->scale_bytes[i] = page + args.layout.scale_offset() + sizeof(float) * slot;
