@@ -14,7 +14,7 @@ struct CpuInfo {
   std::string model_name;             // e.g. "AMD EPYC 9645", empty when unknown
   std::string architecture;           // of this build: "x86_64" or "aarch64"
   int n_threads = 0;                  // hardware threads this process may run on
-  std::vector<std::string> features;  // those the kernels care about, e.g. "avx512_bf16"
+  std::vector<std::string> features;  // those the kernels use, e.g. "avx512_bf16"
   std::vector<std::string> compiled;  // tiers in this build, slowest first
   std::vector<std::string> runnable;  // tiers this CPU can run, fastest first
 };

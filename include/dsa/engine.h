@@ -27,7 +27,7 @@ struct EngineOptions {
   CacheFormat index_cache = CacheFormat::kFp8;
   int64_t cache_tokens = 4096;  // capacity over all sequences; rounded up to whole pages
   int64_t page_tokens = kDefaultPageTokens;  // of a page of the cache: a power of two, 16 to 4096
-  bool resident_cache = false;  // have its memory at once, so that no step waits for the system
+  bool resident_cache = false;  // touch all cache memory at creation, so that no step page-faults
   int64_t max_sequences = 64;
   int64_t max_batch_tokens = 256;      // tokens of one pass; sizes the scratch memory
   int64_t max_interleaved_tokens = 0;  // likewise, of a pass begun while another is under way, in

@@ -1,5 +1,5 @@
-// What a DSA model is: one description, read from a Hugging Face config.json, that every part of
-// the library works from. DeepSeek-V3.2 and GLM-5.x are values of it, not code.
+// The description of a DSA model, read from a Hugging Face config.json and used by every part of
+// the library. DeepSeek-V3.2 and GLM-5.x are values of it, not code.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace dsa {
 
-// Which elements of a head RoPE turns together.
+// Which elements of a head RoPE rotates as a pair.
 enum class RopeLayout : uint8_t {
   kInterleaved,  // pairs (x[2i], x[2i+1])
   kHalfSplit     // pairs (x[i], x[i + d/2])
@@ -40,7 +40,7 @@ struct RopeConfig {
 
 struct IndexerConfig {
   int64_t n_heads = 0;
-  int64_t head_dim = 0;  // a power of two; RoPE turns its first qk_rope_head_dim elements
+  int64_t head_dim = 0;  // a power of two; RoPE rotates its first qk_rope_head_dim elements
   int64_t top_k = 0;
   RopeLayout rope_layout = RopeLayout::kHalfSplit;
   bool hadamard = true;
@@ -60,8 +60,8 @@ struct MoeConfig {
   int64_t first_dense_layers = 0;  // layers before this one have a dense MLP
   // The router's scores: each expert's sigmoid, or a softmax over all experts (DeepSeek-V2).
   bool softmax_scores = false;
-  // A bias per expert (e_score_correction_bias) is added for the choice, and a group counts by its
-  // two best; without one it counts by its best.
+  // A bias per expert (e_score_correction_bias) is added for the choice, and a group of experts is
+  // ranked by the sum of its two best scores; without the bias by its best score.
   bool choice_bias = true;
   int64_t layer_freq = 1;  // from then on, every layer_freq-th layer is a mixture
 };
@@ -99,7 +99,7 @@ struct ModelConfig {
   bool yarn_active() const;
 };
 
-// Reads the text of a config.json. Every field is used, or known to have no influence on the
+// Parses the text of a config.json. Every field is used, ignored because it does not affect the
 // forward pass, or refused by name.
 //   Errors  kCorruption (not JSON, wrong type, out of range), kUnsupported (a model or a field's
 //           value this library does not run). The message starts with `name`, the file's name.

@@ -9,11 +9,11 @@
 //   request.on_done = [](const dsa::GenerateResult& result) {};
 //   auto id = (*scheduler)->submit(std::move(request));
 //
-// What a request computes depends on the request, the model and the engine's options alone, bit for
-// bit: not on what else runs, nor on when, nor on whether its prompt was found in a cache, nor on
-// having been preempted. Prompts are computed in chunks that end where pages do
-// (EngineOptions::page_tokens), and only such chunks are shared; generated tokens are computed one
-// by one.
+// The result of a request has the same bits whatever else runs, whenever it runs, whether or not
+// its prompt was found in a cache, and whether or not it was preempted: it depends only on the
+// request, the model and the engine's options. Prompts are prefilled in chunks that end where pages
+// do (EngineOptions::page_tokens), and only such chunks are shared; generated tokens are computed
+// one by one.
 #pragma once
 
 #include <chrono>

@@ -7,13 +7,13 @@
 
 namespace dsa {
 
-// Tokens of a page of a cache, unless EngineOptions::page_tokens says otherwise.
+// Tokens per cache page, unless EngineOptions::page_tokens says otherwise.
 inline constexpr int64_t kDefaultPageTokens = 64;
 
 // How a cache stores its values; docs/formats.md has the bytes.
 //   kFp8   e4m3 with power-of-two scales: 656 + 132 bytes per token and layer at V3.2's shape
 //   kBF16  bfloat16
-//   kF32   float; with both caches in kF32 the whole forward pass computes in float
+//   kF32   float; with both caches in kF32 the whole forward pass computes in f32
 enum class CacheFormat : uint8_t { kFp8, kBF16, kF32 };
 
 constexpr const char* cache_format_name(CacheFormat format) {
