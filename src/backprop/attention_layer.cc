@@ -11,12 +11,12 @@ namespace dsa::backprop {
 
 namespace {
 
-// Rows of kv_b: W_UK and W_UV of a head.
-ParameterRows key_rows(const TrainDims& dims, const Parameter* kv_b, size_t h) {
-  return {kv_b, h * dims.d_kv(), dims.d_nope};
+// Rows of kv_up: W_UK and W_UV of a head.
+ParameterRows key_rows(const TrainDims& dims, const Parameter* kv_up, size_t h) {
+  return {kv_up, h * dims.d_kv(), dims.d_nope};
 }
-ParameterRows value_rows(const TrainDims& dims, const Parameter* kv_b, size_t h) {
-  return {kv_b, h * dims.d_kv() + dims.d_nope, dims.d_v};
+ParameterRows value_rows(const TrainDims& dims, const Parameter* kv_up, size_t h) {
+  return {kv_up, h * dims.d_kv() + dims.d_nope, dims.d_v};
 }
 
 // Columns of head h in rows of n_heads * width values.
@@ -76,8 +76,8 @@ void expanded_backward(const LayerWork& work,
   });
   const Rows d_expanded = {shared.d_expanded, dims.n_heads * dims.d_kv()};
   run_products(work.context,
-               {input_gradient(d_expanded, n, parameters.kv_b, {shared.d_rows, dims.d_row()}),
-                weight_gradient(d_expanded, {layer.rows, dims.d_row()}, n, parameters.kv_b)});
+               {input_gradient(d_expanded, n, parameters.kv_up, {shared.d_rows, dims.d_row()}),
+                weight_gradient(d_expanded, {layer.rows, dims.d_row()}, n, parameters.kv_up)});
 }
 
 void absorbed_backward(const LayerWork& work,
@@ -86,26 +86,26 @@ void absorbed_backward(const LayerWork& work,
   const TrainDims& dims = work.dims;
   const SharedState& shared = work.shared;
   const size_t n = work.n_tokens();
-  const Parameter* kv_b = parameters.kv_b;
+  const Parameter* kv_up = parameters.kv_up;
   run_for_heads(work, [&](size_t h) {
     return input_gradient(head_columns(dims, shared.d_attention, dims.d_v, h), n,
-                          value_rows(dims, kv_b, h),
+                          value_rows(dims, kv_up, h),
                           head_columns(dims, shared.d_absorbed_out, dims.d_latent, h));
   });
   run_for_heads(work, [&](size_t h) {
     return weight_gradient(head_columns(dims, shared.d_attention, dims.d_v, h),
                            head_columns(dims, layer.absorbed_out, dims.d_latent, h), n,
-                           value_rows(dims, kv_b, h));
+                           value_rows(dims, kv_up, h));
   });
   sparse_attention_backward(work, layer);
   run_for_heads(work, [&](size_t h) {
     return forward_product(head_columns(dims, shared.d_absorbed_q, dims.d_row(), h), n,
-                           key_rows(dims, kv_b, h), head_columns(dims, shared.d_q, dims.d_q(), h));
+                           key_rows(dims, kv_up, h), head_columns(dims, shared.d_q, dims.d_q(), h));
   });
   run_for_heads(work, [&](size_t h) {
     return weight_gradient(head_columns(dims, layer.q, dims.d_q(), h),
                            head_columns(dims, shared.d_absorbed_q, dims.d_row(), h), n,
-                           key_rows(dims, kv_b, h));
+                           key_rows(dims, kv_up, h));
   });
   for_rows(work.context, n, [&](size_t t) {
     for (size_t h = 0; h < dims.n_heads; ++h) {
@@ -186,7 +186,7 @@ void expand_rows(const LayerWork& work,
                  const LayerState& layer) {
   const TrainDims& dims = work.dims;
   const size_t n = work.n_tokens();
-  run_products(work.context, {forward_product({layer.rows, dims.d_row()}, n, parameters.kv_b,
+  run_products(work.context, {forward_product({layer.rows, dims.d_row()}, n, parameters.kv_up,
                                               {layer.expanded, dims.n_heads * dims.d_kv()})});
   for_rows(work.context, n, [&](size_t t) {
     for (size_t h = 0; h < dims.n_heads; ++h) {
@@ -205,7 +205,7 @@ void absorb_queries(const LayerWork& work,
   const size_t n = work.n_tokens();
   run_for_heads(work, [&](size_t h) {
     return input_gradient(head_columns(dims, layer.q, dims.d_q(), h), n,
-                          key_rows(dims, parameters.kv_b, h),
+                          key_rows(dims, parameters.kv_up, h),
                           head_columns(dims, layer.absorbed_q, dims.d_row(), h));
   });
   for_rows(work.context, n, [&](size_t t) {
@@ -223,7 +223,7 @@ void expand_outputs(const LayerWork& work,
   const TrainDims& dims = work.dims;
   run_for_heads(work, [&](size_t h) {
     return forward_product(head_columns(dims, layer.absorbed_out, dims.d_latent, h),
-                           work.n_tokens(), value_rows(dims, parameters.kv_b, h),
+                           work.n_tokens(), value_rows(dims, parameters.kv_up, h),
                            head_columns(dims, layer.attention, dims.d_v, h));
   });
 }

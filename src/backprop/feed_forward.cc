@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "backprop/norms.h"
-#include "ops/mlp.h"
+#include "ops/moe.h"
 
 namespace dsa::backprop {
 

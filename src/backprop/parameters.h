@@ -36,10 +36,10 @@ struct LayerParameters {
   const Parameter* q_b = nullptr;   // [n_heads * d_q, q_lora_rank]
   const Parameter* kv_a = nullptr;  // [d_row, hidden]
   const Parameter* kv_a_norm = nullptr;
-  const Parameter* kv_b = nullptr;  // [n_heads * (d_nope + d_v), d_latent]
-  const Parameter* o = nullptr;     // [hidden, n_heads * d_v]
-  IndexerParameters indexer;        // empty where the layer shares an earlier selection
-  MlpParameters mlp;                // the dense MLP, or the shared experts (null: none)
+  const Parameter* kv_up = nullptr;  // [n_heads * (d_nope + d_v), d_latent]: W_UK, W_UV
+  const Parameter* o = nullptr;      // [hidden, n_heads * d_v]
+  IndexerParameters indexer;         // empty where the layer shares an earlier selection
+  MlpParameters mlp;                 // the dense MLP, or the shared experts (null: none)
   const Parameter* router = nullptr;
   const Parameter* router_bias = nullptr;
   std::vector<MlpParameters> experts;

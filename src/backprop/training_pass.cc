@@ -9,7 +9,7 @@
 #include "backprop/sparse_attention.h"
 #include "backprop/train_indexer.h"
 #include "backprop/train_model_impl.h"
-#include "formats/float_bits.h"
+#include "formats/dtype.h"
 #include "layers/rope.h"
 
 namespace dsa::backprop {
@@ -18,16 +18,9 @@ namespace {
 
 void load_row(const TrainContext& context, const Parameter& matrix, size_t row, float* out) {
   const auto cols = static_cast<size_t>(matrix.shape[1]);
-  const void* data =
-      static_cast<const uint8_t*>(matrix.data) + row * cols * dtype_bytes(matrix.dtype);
-  switch (matrix.dtype) {
-    case DType::kF16:
-      return context.vector().f16_to_f32(static_cast<const uint16_t*>(data), cols, out);
-    case DType::kBF16:
-      return context.vector().bf16_to_f32(static_cast<const uint16_t*>(data), cols, out);
-    default:
-      std::memcpy(out, data, cols * sizeof(float));
-  }
+  const auto type = static_cast<size_t>(matrix.dtype);
+  context.kernels->matmul->dequantize_row[type]({matrix.data, cols * dtype_bytes(matrix.dtype)},
+                                                row, 0, cols, out);
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include "engine/verify_checks.h"
 #include "formats/cache_layout.h"
+#include "formats/dequantize.h"
+#include "formats/dtype.h"
 #include "reference/matmul.h"
 
 namespace dsa {
@@ -66,7 +68,7 @@ void check_product(kernels::MatmulFn fn,
   args.a = a.bytes.data();
   args.lda = shape.k;
   args.m = shape.m;
-  args.w = {w.bytes.data(), w.view.ld, w.view.scale, w.view.scale_ld, 0, 0};
+  args.w = {w.bytes.data(), w.view.ld * dtype_bytes(w_type), w.view.scale, w.view.scale_ld};
   args.n = shape.n;
   args.k = shape.k;
   args.c = c.data();
@@ -85,35 +87,56 @@ void check_product(kernels::MatmulFn fn,
   }
 }
 
-void verify_family(const kernels::MatmulByWeight& family,
-                   DType a_type,
+void verify_family(const kernels::MatmulKernels& kernels,
+                   ActivationFormat activation,
                    bool transposed,
                    const ReportCheck& report) {
-  const struct {
-    DType dtype;
-    kernels::MatmulFn fn;
-  } kernels_by_type[] = {{DType::kF32, family.f32},
-                         {DType::kF16, family.f16},
-                         {DType::kBF16, family.bf16},
-                         {DType::kE4M3, family.e4m3}};
-  for (const auto& [dtype, fn] : kernels_by_type) {
+  const DType a_type = activation == ActivationFormat::kF32 ? DType::kF32 : DType::kBF16;
+  for (const WeightFormat& format : kWeightFormats) {
+    const kernels::MatmulFn fn = kernels.product(transposed, activation, format.dtype);
     if (fn == nullptr) continue;
     CaseLog log;
     for (const Shape& shape : kShapes)
-      check_product(fn, shape, a_type, dtype, transposed, &log);
+      check_product(fn, shape, a_type, format.dtype, transposed, &log);
     report(std::string(transposed ? "matmul_nt/" : "matmul_nn/") + dtype_name(a_type) + "x" +
-               dtype_name(dtype),
+               format.name,
            log);
+  }
+}
+
+void verify_dequantize(kernels::DequantizeRowFn fn, DType dtype, CaseLog* log) {
+  constexpr size_t kRows = 3;
+  constexpr size_t kCols = 300;
+  VerifyRandom random(17);
+  const Stored w(dtype, kRows, kCols, &random);
+  const kernels::WeightView view = {w.bytes.data(), kCols * dtype_bytes(dtype), w.view.scale,
+                                    w.view.scale_ld};
+  std::vector<float> want(kRows * kCols);
+  dequantize(dtype, w.bytes.data(), want.size(), want.data());
+  std::vector<float> row(kCols);
+  for (size_t r = 0; r < kRows; ++r) {
+    fn(view, r, 0, kCols, row.data());
+    for (size_t c = 0; c < kCols; ++c) {
+      const float scale = w.view.scale == nullptr ? 1.0F : w.view.scale[c / kWeightBlock];
+      log->compare(static_cast<double>(row[c]), static_cast<double>(want[r * kCols + c] * scale),
+                   0);
+    }
   }
 }
 
 }  // namespace
 
 void verify_matmul_kernels(const kernels::MatmulKernels& kernels, const ReportCheck& report) {
-  verify_family(kernels.nt_f32, DType::kF32, true, report);
-  verify_family(kernels.nt_bf16, DType::kBF16, true, report);
-  verify_family(kernels.nn_f32, DType::kF32, false, report);
-  verify_family(kernels.nn_bf16, DType::kBF16, false, report);
+  for (const bool transposed : {true, false}) {
+    verify_family(kernels, ActivationFormat::kF32, transposed, report);
+    verify_family(kernels, ActivationFormat::kBF16, transposed, report);
+  }
+  for (const WeightFormat& format : kWeightFormats) {
+    CaseLog log;
+    verify_dequantize(kernels.dequantize_row[static_cast<size_t>(format.dtype)], format.dtype,
+                      &log);
+    report(std::string("dequantize_row/") + format.name, log);
+  }
 }
 
 }  // namespace dsa

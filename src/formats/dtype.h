@@ -1,6 +1,7 @@
 // Element types a tensor may be stored in: those of weights, and integers.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -9,8 +10,13 @@
 
 namespace dsa {
 
-inline constexpr DType kAllDTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kE4M3,
-                                       DType::kI32, DType::kI64, DType::kU8};
+constexpr auto all_dtypes() {
+  std::array<DType, static_cast<size_t>(DType::kU8) + 1> all = {};
+  for (size_t i = 0; i < all.size(); ++i)
+    all[i] = static_cast<DType>(i);
+  return all;
+}
+inline constexpr auto kAllDTypes = all_dtypes();
 
 // Of an element; dtype: one whose elements stand alone.
 constexpr size_t dtype_bytes(DType dtype) {

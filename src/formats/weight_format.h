@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <optional>
 
 namespace dsa {
 
@@ -40,6 +41,12 @@ constexpr bool is_weight_format(DType dtype) {
 // dtype: a weight format.
 constexpr const WeightFormat& weight_format(DType dtype) {
   return kWeightFormats[static_cast<size_t>(dtype)];
+}
+
+// Bytes of a row before its value n; nothing where that is inside a block.
+constexpr std::optional<size_t> bytes_before(const WeightFormat& format, size_t n) {
+  if (n % format.block_values != 0) return std::nullopt;
+  return n / format.block_values * format.block_bytes;
 }
 
 constexpr bool weight_formats_in_order() {

@@ -9,23 +9,24 @@
 //   bf16  products of bf16 pairs (e4m3 codes are exact in bf16) accumulate in f32; e4m3 block
 //         scales multiply the f32 partial sum of their block, or, where all scales of a block of
 //         weight rows are powers of two, the weights themselves, which is exact
+// A format without products of its own runs through dequantize_row, which every format has.
 // nt with many rows keeps its sums on the stack: about 160 KB.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include "formats/dtype.h"
+#include "formats/weight_format.h"
 
 namespace dsa::kernels {
 
-// A block of a stored weight matrix.
-//   element (r, c) = data[r * ld + c], for e4m3 times
-//   scale[((row0 + r) / 128) * scale_ld + (col0 + c) / 128]
+// A block of a stored weight matrix. Row r begins r * row_bytes after data; where the format has a
+// scale grid, the value at (r, c) is multiplied by
+// scale[((row0 + r) / 128) * scale_ld + (col0 + c) / 128].
 struct WeightView {
   const void* data = nullptr;
-  size_t ld = 0;
-  const float* scale = nullptr;  // e4m3 only
+  size_t row_bytes = 0;  // a multiple of the element's size where blocks hold one value
+  const float* scale = nullptr;
   size_t scale_ld = 0;
   size_t row0 = 0;  // position of the block's first element inside its 128 x 128 scale grid
   size_t col0 = 0;
@@ -45,21 +46,23 @@ struct MatmulArgs {
 
 using MatmulFn = void (*)(const MatmulArgs& args) noexcept;
 
-// Indexed by weight type; DType's first four values, in this order.
-struct MatmulByWeight {
-  MatmulFn f32;
-  MatmulFn f16;  // null for bf16 activations
-  MatmulFn bf16;
-  MatmulFn e4m3;
-};
+// out[0..n) = values [first, first + n) of a row, scaled, with the bits that formats/dequantize.h
+// and one f32 multiplication by the scale give. first: at the border of a block; n: any, of whole
+// blocks or up to the end of the row. Reads no byte beyond the last value's block.
+using DequantizeRowFn =
+    void (*)(const WeightView& w, size_t row, size_t first, size_t n, float* out) noexcept;
 
+// Indexed by ActivationFormat and by weight format, a DType.
 struct MatmulKernels {
-  // C[i,j] (+)= sum_k A[i,k] * W[j,k]
-  MatmulByWeight nt_f32;   // f32 activations
-  MatmulByWeight nt_bf16;  // bf16 activations; f32 and f16 weights: null
-  // C[i,j] (+)= sum_k A[i,k] * W[k,j]
-  MatmulByWeight nn_f32;
-  MatmulByWeight nn_bf16;
+  // C[i,j] (+)= sum_k A[i,k] * W[j,k]; null: this tier has none
+  MatmulFn nt[kActivationFormats][kNumWeightFormats];
+  // C[i,j] (+)= sum_k A[i,k] * W[k,j]; null: this tier has none
+  MatmulFn nn[kActivationFormats][kNumWeightFormats];
+  DequantizeRowFn dequantize_row[kNumWeightFormats];  // never null
+
+  MatmulFn product(bool transposed, ActivationFormat activation, DType weight) const {
+    return (transposed ? nt : nn)[static_cast<size_t>(activation)][static_cast<size_t>(weight)];
+  }
 };
 
 }  // namespace dsa::kernels

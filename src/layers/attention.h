@@ -28,6 +28,9 @@ class AttentionBlock {
   // steps must outlive the calls of run().
   virtual void begin(std::span<const PlacedStep> steps) = 0;
 
+  // The twins that run() reads of its input.
+  virtual Twins input_twins(const LayerWeights& weights) const = 0;
+
   // y[n_tokens, hidden] = attention of layer `index` over its normed input x[n_tokens, hidden];
   // stores the tokens' cache rows.
   // selection: what the latest layer that made one selected; a layer that makes its own writes it

@@ -10,8 +10,8 @@ namespace dsa {
 FeedForwardBlock::FeedForwardBlock(const ModelConfig& config,
                                    const OpContext& context,
                                    size_t max_rows,
-                                   bool bf16)
-    : config_(config), context_(context), max_rows_(max_rows), bf16_(bf16) {
+                                   Twins twins)
+    : config_(config), context_(context), max_rows_(max_rows), twins_(twins) {
   const MoeConfig& moe = config.moe;
   router_.n_experts = as_size(moe.n_experts);
   router_.n_chosen = as_size(moe.n_experts_per_token);
@@ -25,10 +25,18 @@ FeedForwardBlock::FeedForwardBlock(const ModelConfig& config,
 void FeedForwardBlock::plan(ScratchPlan* plan) {
   const MoeConfig& moe = config_.moe;
   const int64_t shared = moe.n_shared_experts * moe.intermediate_size;
-  mlp_scratch_.plan(max_rows_, as_size(std::max(config_.intermediate_size, shared)), bf16_, plan);
+  mlp_scratch_.plan(max_rows_, as_size(std::max(config_.intermediate_size, shared)), twins_, plan);
   if (moe.n_experts == 0) return;
   moe_scratch_.plan(router_, as_size(config_.hidden_size), as_size(moe.intermediate_size),
-                    max_rows_, bf16_, plan);
+                    max_rows_, twins_, plan);
+}
+
+Twins FeedForwardBlock::input_twins(const LayerWeights& weights) const {
+  Twins twins = read_by(context_, weights.expert_input_types);
+  if (weights.mlp.gate.data != nullptr) {
+    twins.add(read_by(context_, {&weights.mlp.gate, &weights.mlp.up}));
+  }
+  return twins;
 }
 
 void FeedForwardBlock::run(const LayerWeights& weights, const Activation& x, const BlockOutput& y) {
@@ -41,7 +49,8 @@ void FeedForwardBlock::run(const LayerWeights& weights, const Activation& x, con
     mlp(context_, weights.mlp, x, n_rows_, mlp_scratch_, y.data, y.ld);
   }
   if (!weights.is_moe) return;
-  MoeWeights moe = {weights.router, router_, weights.experts};
+  MoeWeights moe = {weights.router, router_, weights.experts, weights.expert_input_types,
+                    weights.expert_inner_types};
   moe.config.bias = weights.router_bias.empty() ? nullptr : weights.router_bias.data();
   mixture_of_experts(context_, moe, x, n_rows_, moe_scratch_, y.data, y.ld);
 }

@@ -10,18 +10,26 @@
 #include "layers/placed_step.h"
 #include "model/weights.h"
 #include "ops/mlp.h"
+#include "ops/moe.h"
 #include "runtime/scratch.h"
 
 namespace dsa {
 
 class FeedForwardBlock {
  public:
-  // config and context's members must outlive the object.
-  FeedForwardBlock(const ModelConfig& config, const OpContext& context, size_t max_rows, bool bf16);
+  // config and context's members must outlive the object. twins: all that the weights of any
+  // layer read.
+  FeedForwardBlock(const ModelConfig& config,
+                   const OpContext& context,
+                   size_t max_rows,
+                   Twins twins);
 
   // As of AttentionBlock (layers/attention.h).
   void plan(ScratchPlan* plan);
   void begin(std::span<const PlacedStep> steps) { n_rows_ = count_tokens(steps); }
+
+  // The twins that run() reads of its input.
+  Twins input_twins(const LayerWeights& weights) const;
 
   // y[n_tokens, hidden] = feed-forward of x[n_tokens, hidden]
   void run(const LayerWeights& weights, const Activation& x, const BlockOutput& y);
@@ -30,7 +38,7 @@ class FeedForwardBlock {
   const ModelConfig& config_;
   const OpContext context_;
   const size_t max_rows_;
-  const bool bf16_;
+  const Twins twins_;
   RouterConfig router_;
   size_t n_rows_ = 0;
   MlpScratch mlp_scratch_;

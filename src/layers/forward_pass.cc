@@ -1,7 +1,5 @@
 #include "layers/forward_pass.h"
 
-#include <cstring>
-
 #include "common/status_macros.h"
 #include "layers/wanted_rows.h"
 
@@ -9,22 +7,21 @@ namespace dsa {
 
 namespace {
 
-// One row of a matrix of any plain type as f32.
-void load_row(const OpContext& context, const Weight& matrix, size_t row, float* out) {
-  const void* data = matrix.row_slice(row, 1).data;
-  switch (matrix.dtype) {
-    case DType::kF32:
-      std::memcpy(out, data, matrix.cols * sizeof(float));
-      return;
-    case DType::kF16:
-      context.vector().f16_to_f32(static_cast<const uint16_t*>(data), matrix.cols, out);
-      return;
-    default:
-      context.vector().bf16_to_f32(static_cast<const uint16_t*>(data), matrix.cols, out);
-  }
+Twins read_by_any_layer(const OpContext& context, const ModelWeights& weights) {
+  Twins twins;
+  for (const LayerWeights& layer : weights.layers)
+    twins.add(read_by(context, layer));
+  return twins;
 }
 
 }  // namespace
+
+OpContext product_context(const OpContext& context, const PassOptions& options) {
+  OpContext products = context;
+  products.f32_products =
+      options.kv_cache == CacheFormat::kF32 && options.index_cache == CacheFormat::kF32;
+  return products;
+}
 
 ForwardPass::ForwardPass(const ModelConfig& config,
                          const ModelWeights& weights,
@@ -32,17 +29,17 @@ ForwardPass::ForwardPass(const ModelConfig& config,
                          const OpContext& context,
                          const PagePool* pool)
     : weights_(weights),
-      context_(context),
+      context_(product_context(context, options)),
       max_rows_(static_cast<size_t>(options.max_batch_tokens)),
-      bf16_(rounds_to_bf16(weights.layers.front(), options)),
-      residual_(context,
+      twins_(read_by_any_layer(context_, weights)),
+      residual_(context_,
                 static_cast<size_t>(config.hidden_size),
                 static_cast<float>(config.rms_norm_eps),
-                bf16_),
-      attention_(config, options, context, pool, bf16_),
+                twins_),
+      attention_(config, options, context_, pool, twins_),
       selection_(options, static_cast<size_t>(pool->n_tokens())),
-      feed_forward_(config, context, max_rows_, bf16_),
-      head_(config, weights, context) {}
+      feed_forward_(config, context_, max_rows_, twins_),
+      head_(config, weights, context_) {}
 
 Result<std::unique_ptr<ForwardPass>> ForwardPass::create(const ModelConfig& config,
                                                          const ModelWeights& weights,
@@ -102,7 +99,7 @@ void ForwardPass::embed() {
 
 void ForwardPass::run_attention(size_t layer) {
   const LayerWeights& weights = weights_.layers[layer];
-  const Activation x = residual_.read(weights.input_norm);
+  const Activation x = residual_.read(weights.input_norm, attention_.input_twins(weights));
   attention_.run(layer, weights, x, &selection_, residual_.output());
   residual_.add();
   if (hooks_->selection) report_selection(layer);
@@ -110,7 +107,8 @@ void ForwardPass::run_attention(size_t layer) {
 
 void ForwardPass::run_feed_forward(size_t layer) {
   const LayerWeights& weights = weights_.layers[layer];
-  const Activation x = residual_.read(weights.post_attention_norm);
+  const Activation x =
+      residual_.read(weights.post_attention_norm, feed_forward_.input_twins(weights));
   feed_forward_.run(weights, x, residual_.output());
   residual_.add();
 }

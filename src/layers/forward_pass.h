@@ -26,6 +26,10 @@
 
 namespace dsa {
 
+// The context with the precision of products that the options ask for: caches all in f32 mean f32
+// arithmetic, else each weight's format says what its other factor is rounded to.
+OpContext product_context(const OpContext& context, const PassOptions& options);
+
 class ForwardPass {
  public:
   // options: resolved (no zeros that stand for defaults). config, weights, pool and context's
@@ -63,7 +67,7 @@ class ForwardPass {
   const ModelWeights& weights_;
   const OpContext context_;
   const size_t max_rows_;
-  const bool bf16_;  // products may round activations to bf16
+  const Twins twins_;  // of activations, that any weight reads
   Residual residual_;
   MlaDsaBlock attention_;
   Selection selection_;

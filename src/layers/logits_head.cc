@@ -22,7 +22,7 @@ LogitsHead::LogitsHead(const ModelConfig& config,
 void LogitsHead::plan(ScratchPlan* plan, size_t max_rows) {
   const auto vocab = static_cast<size_t>(config_.vocab_size);
   n_rows_ = std::clamp<size_t>(kLogitBytes / (vocab * sizeof(float)), 1, max_rows);
-  plan_buffer(plan, &normed_, n_rows_, static_cast<size_t>(config_.hidden_size), false);
+  plan_buffer(plan, &normed_, n_rows_, static_cast<size_t>(config_.hidden_size), {});
   plan->add(&logits_, n_rows_ * vocab);
 }
 
@@ -38,7 +38,7 @@ void LogitsHead::run(std::span<const PlacedStep> steps,
                                  normed_.ld, static_cast<float>(config_.rms_norm_eps),
                                  normed_.row(i));
     });
-    linear(context_, {normed_.f32, nullptr, normed_.ld}, count, weights_.lm_head, logits_, vocab);
+    linear(context_, normed_.activation({}), count, weights_.lm_head, logits_, vocab);
     for (size_t i = 0; i < count; ++i) {
       const WantedRow& row = wanted[begin + i];
       hook({row.step, row.position, {logits_ + i * vocab, vocab}});

@@ -12,32 +12,16 @@
 
 namespace dsa {
 
-namespace {
-
-Activation activation(const RowBuffer& buffer) {
-  return {buffer.f32, buffer.bf16, buffer.ld};
-}
-
-}  // namespace
-
-bool rounds_to_bf16(const LayerWeights& layer, const PassOptions& options) {
-  if (options.kv_cache == CacheFormat::kF32 && options.index_cache == CacheFormat::kF32) {
-    return false;
-  }
-  const DType dtype = layer.kv_b.dtype;
-  return dtype == DType::kBF16 || dtype == DType::kE4M3;
-}
-
 MlaDsaBlock::MlaDsaBlock(const ModelConfig& config,
                          const PassOptions& options,
                          const OpContext& context,
                          const PagePool* pool,
-                         bool bf16)
+                         Twins twins)
     : config_(config),
       options_(options),
       context_(context),
       max_context_(as_size(pool->n_tokens())),
-      bf16_(bf16),
+      twins_(twins),
       frequencies_(
           rope_frequencies(config.rope, as_size(config.qk_rope_head_dim), config.yarn_active())) {
   mla_ = {as_size(config.n_heads),          as_size(config.kv_lora_rank),
@@ -55,10 +39,10 @@ MlaDsaBlock::MlaDsaBlock(const ModelConfig& config,
 void MlaDsaBlock::plan(ScratchPlan* plan) {
   const size_t rows = as_size(options_.max_batch_tokens);
   const size_t budget = Selection(options_, max_context_).budget();
-  plan_buffer(plan, &q_latent_, rows, as_size(config_.q_lora_rank), bf16_);
-  plan_buffer(plan, &q_, rows, mla_.n_heads * mla_.d_q(), bf16_);
+  plan_buffer(plan, &q_latent_, rows, as_size(config_.q_lora_rank), twins_);
+  plan_buffer(plan, &q_, rows, mla_.n_heads * mla_.d_q(), twins_);
   plan->add(&kv_, rows * mla_.d_row());
-  plan_buffer(plan, &attention_, rows, mla_.n_heads * mla_.d_v, bf16_);
+  plan_buffer(plan, &attention_, rows, mla_.n_heads * mla_.d_v, twins_);
   plan->add(&index_q_, rows * indexer_.n_heads * indexer_.dim);
   plan->add(&index_key_, rows * indexer_.dim);
   plan->add(&index_gate_, rows * indexer_.n_heads);
@@ -68,7 +52,7 @@ void MlaDsaBlock::plan(ScratchPlan* plan) {
   if (options_.attention.mode == AttentionMode::kDsa) {
     indexer_scratch_.plan(context_, indexer_, rows, max_context_, budget, plan);
   }
-  mla_scratch_.plan(context_, mla_, latent_layout_, bf16_, rows, max_context_, budget, plan);
+  mla_scratch_.plan(context_, mla_, latent_layout_, twins_, {rows, max_context_, budget}, plan);
 }
 
 bool MlaDsaBlock::scores_in_int8_first(int64_t first_position) const {
@@ -88,6 +72,10 @@ void MlaDsaBlock::begin(std::span<const PlacedStep> steps) {
   }
 }
 
+Twins MlaDsaBlock::input_twins(const LayerWeights& weights) const {
+  return read_by(context_, {&weights.q_a, &weights.kv_a, &weights.indexer.wk});
+}
+
 void MlaDsaBlock::run(size_t index,
                       const LayerWeights& weights,
                       const Activation& x,
@@ -100,7 +88,7 @@ void MlaDsaBlock::run(size_t index,
   project_down(layer, x);
   finish_latents(layer);
   project_up(layer);
-  rotate_queries(layer.selects);
+  rotate_queries(layer);
   if (layer.selects) selection->set_made_by(index);
   size_t first_row = 0;
   for (size_t s = 0; s < steps_.size(); ++s) {
@@ -123,7 +111,7 @@ void MlaDsaBlock::project_down(const Layer& layer, const Activation& x) {
   }
   if (layer.selects) {
     // The gates decide the order of near ties: always f32.
-    jobs.push_back(matmul_nt(context_, {x.f32, nullptr, x.ld}, n_rows_, w.indexer.weights_proj,
+    jobs.push_back(matmul_nt(context_, x.without_twins(), n_rows_, w.indexer.weights_proj,
                              index_gate_, indexer_.n_heads));
   }
   run_matmuls(context_, jobs);
@@ -135,10 +123,11 @@ void MlaDsaBlock::finish_latents(const Layer& layer) {
   const size_t row_bytes = latent_layout_.row_bytes();
   uint8_t* const base = planes_[layer.index].latents.base;
   const size_t half = mla_.d_rope / 2;
+  const Twins twins = query_latent_twins(layer);
   for_each_row(context_, n_rows_, [&](size_t i) {
     vector.rms_norm(q_latent_.row(i), layer.weights.q_a_norm.data(), q_latent_.ld, eps,
                     q_latent_.row(i));
-    q_latent_.round_row(vector, i, 0, q_latent_.ld);
+    q_latent_.prepare(vector, twins, i, 0, q_latent_.ld);
     float* latent = kv_ + i * mla_.d_row();
     float* rope = latent + mla_.d_latent;
     vector.rms_norm(latent, layer.weights.kv_a_norm.data(), mla_.d_latent, eps, latent);
@@ -167,8 +156,12 @@ void MlaDsaBlock::finish_index_key(const Layer& layer, size_t i) {
   store_index_key(vector, layout, key, layout.page.slot(row), planes_[layer.index].keys.page(page));
 }
 
+Twins MlaDsaBlock::query_latent_twins(const Layer& layer) const {
+  return read_by(context_, {&layer.weights.q_b, &layer.weights.indexer.wq_b});
+}
+
 void MlaDsaBlock::project_up(const Layer& layer) {
-  const Activation latent = activation(q_latent_);
+  const Activation latent = q_latent_.activation(query_latent_twins(layer));
   std::vector<MatmulJob> jobs;
   jobs.push_back(matmul_nt(context_, latent, n_rows_, layer.weights.q_b, q_.f32, q_.ld));
   if (layer.selects) {
@@ -178,9 +171,10 @@ void MlaDsaBlock::project_up(const Layer& layer) {
   run_matmuls(context_, jobs);
 }
 
-void MlaDsaBlock::rotate_queries(bool selects) {
+void MlaDsaBlock::rotate_queries(const Layer& layer) {
   const size_t half = mla_.d_rope / 2;
   const size_t dim = indexer_.dim;
+  const Twins twins = query_twins(context_, layer.weights.kv_up);
   const float gate_factor = 1.0F / std::sqrt(static_cast<float>(indexer_.n_heads * dim));
   for_each_row(context_, n_rows_, [&](size_t i) {
     const float* cos = cos_ + i * half;
@@ -189,8 +183,8 @@ void MlaDsaBlock::rotate_queries(bool selects) {
       float* rope = q_.row(i) + h * mla_.d_q() + mla_.d_nope;
       apply_rope(context_.vector(), config_.rope_layout, cos, sin, mla_.d_rope, rope);
     }
-    q_.round_row(context_.vector(), i, 0, q_.ld);
-    if (!selects) return;
+    q_.prepare(context_.vector(), twins, i, 0, q_.ld);
+    if (!layer.selects) return;
     for (size_t h = 0; h < indexer_.n_heads; ++h) {
       float* q = index_q_ + (i * indexer_.n_heads + h) * dim;
       apply_rope(context_.vector(), config_.indexer.rope_layout, cos, sin, mla_.d_rope, q);
@@ -215,21 +209,23 @@ void MlaDsaBlock::attend(const Layer& layer,
                          size_t first_row,
                          const SelectionLists& lists) {
   const size_t n_queries = step.tokens.size();
-  const MlaQueries queries = {activation(q_).from_row(first_row), n_queries,
-                              as_size(step.first_position),
+  const Activation q = q_.activation(query_twins(context_, layer.weights.kv_up));
+  const MlaQueries queries = {q.from_row(first_row), n_queries, as_size(step.first_position),
                               n_queries > 1 ? kv_ + first_row * mla_.d_row() : nullptr};
   const LatentCacheView cache = {latent_layout_, planes_[layer.index].latents.base, step.pages,
                                  indexer_.layout.page};
-  mla_attention(context_, mla_, queries, layer.weights.kv_b, cache, lists, &mla_scratch_,
-                attention_.row(first_row));
+  mla_attention(context_, {mla_, queries, layer.weights.kv_up, cache, lists, &mla_scratch_,
+                           attention_.row(first_row)});
 }
 
 void MlaDsaBlock::project_output(const Layer& layer, const BlockOutput& y) {
   context_.enter(Part::kOutput);
-  for_each_row(context_, n_rows_,
-               [&](size_t i) { attention_.round_row(context_.vector(), i, 0, attention_.ld); });
-  MatmulJob output =
-      matmul_nt(context_, activation(attention_), n_rows_, layer.weights.o, y.data, y.ld);
+  const Weight& w_o = layer.weights.o;
+  const Twins twins = read_by(context_, {&w_o});
+  for_each_row(context_, n_rows_, [&](size_t i) {
+    attention_.prepare(context_.vector(), twins, i, 0, attention_.ld);
+  });
+  MatmulJob output = matmul_nt(context_, attention_.activation(twins), n_rows_, w_o, y.data, y.ld);
   output.args.accumulate = y.accumulate;
   run_matmuls(context_, {&output, 1});
   context_.enter(Part::kOther);

@@ -20,22 +20,20 @@
 
 namespace dsa {
 
-// Activations are rounded for products with weights that are no wider themselves; a checkpoint in
-// f32, or caches that are all f32, ask for f32 arithmetic.
-bool rounds_to_bf16(const LayerWeights& layer, const PassOptions& options);
-
 class MlaDsaBlock final : public AttentionBlock {
  public:
   // options: resolved (no zeros that stand for defaults). config, pool and context's members must
-  // outlive the object. The pool has the planes of pool_options().
+  // outlive the object. The pool has the planes of pool_options(). twins: all that
+  // the weights of any layer read.
   MlaDsaBlock(const ModelConfig& config,
               const PassOptions& options,
               const OpContext& context,
               const PagePool* pool,
-              bool bf16);
+              Twins twins);
 
   void plan(ScratchPlan* plan) override;
   void begin(std::span<const PlacedStep> steps) override;
+  Twins input_twins(const LayerWeights& weights) const override;
   void run(size_t index,
            const LayerWeights& weights,
            const Activation& x,
@@ -64,7 +62,8 @@ class MlaDsaBlock final : public AttentionBlock {
   void finish_latents(const Layer& layer);
   void finish_index_key(const Layer& layer, size_t token);
   void project_up(const Layer& layer);
-  void rotate_queries(bool selects);
+  void rotate_queries(const Layer& layer);
+  Twins query_latent_twins(const Layer& layer) const;
   void select(const Layer& layer, size_t step, size_t first_row, Selection* selection);
   void attend(const Layer& layer,
               const PlacedStep& step,
@@ -76,7 +75,7 @@ class MlaDsaBlock final : public AttentionBlock {
   const PassOptions options_;
   const OpContext context_;
   const size_t max_context_;
-  const bool bf16_;  // products may round activations to bf16
+  const Twins twins_;
   MlaDims mla_;
   LatentLayout latent_layout_;
   IndexerDims indexer_;

@@ -21,8 +21,8 @@ namespace dsa {
 
 class Residual {
  public:
-  // eps: of the norms. bf16: the blocks' input is rounded, too.
-  Residual(const OpContext& context, size_t width, float eps, bool bf16);
+  // eps: of the norms. twins: all that any block reads.
+  Residual(const OpContext& context, size_t width, float eps, Twins twins);
 
   void plan(ScratchPlan* plan, size_t max_rows);
   void begin(size_t n_rows) { n_rows_ = n_rows; }
@@ -33,8 +33,9 @@ class Residual {
   // reads.
   float* row(size_t i) const { return stream_ + i * width_; }
 
-  // A block's input, RMSNorm(stream), [n_rows, width]; valid until the next read().
-  Activation read(const std::vector<float>& norm_weight);
+  // A block's input, RMSNorm(stream), [n_rows, width], with the twins that the block reads; valid
+  // until the next read().
+  Activation read(const std::vector<float>& norm_weight, Twins twins);
   BlockOutput output() const { return {stream_, width_, true}; }
   void add() {}
 
@@ -42,7 +43,7 @@ class Residual {
   const OpContext context_;
   const size_t width_;
   const float eps_;
-  const bool bf16_;
+  const Twins twins_;
   size_t n_rows_ = 0;
   float* stream_ = nullptr;  // [rows, width]
   RowBuffer normed_;         // [rows, width]

@@ -15,10 +15,10 @@
 #include "measure/yardstick.h"
 #include "model/random_source.h"
 #include "model/weights.h"
+#include "ops/attend_rows.h"
 #include "ops/indexer.h"
 #include "ops/indexer_parts.h"
 #include "ops/matmul.h"
-#include "ops/mla.h"
 #include "runtime/aligned_buffer.h"
 
 namespace dsa {
@@ -49,15 +49,11 @@ constexpr int64_t kWeightRows = 7168;
 constexpr int64_t kWeightCols = 16384;
 
 Result<Weight> make_weight(const RandomSource& source, DType dtype) {
-  Weight weight;
   DSA_ASSIGN_OR_RETURN(const StoredTensor* tensor,
                        source.require("w", {kWeightRows, kWeightCols}, {dtype}));
-  const void* data = tensor->data.data();
-  weight.data = static_cast<const uint8_t*>(data);
-  weight.dtype = dtype;
-  weight.rows = static_cast<size_t>(kWeightRows);
-  weight.cols = static_cast<size_t>(kWeightCols);
-  if (dtype != DType::kE4M3) return weight;
+  Weight weight = Weight::dense(dtype, tensor->data.data(), static_cast<size_t>(kWeightRows),
+                                static_cast<size_t>(kWeightCols));
+  if (!weight_format(dtype).scale_grid) return weight;
   DSA_ASSIGN_OR_RETURN(
       tensor, source.require("w_scale_inv", {kWeightRows / 128, kWeightCols / 128}, {DType::kF32}));
   const void* scale = tensor->data.data();

@@ -7,6 +7,7 @@
 #include "dsa_measure/bench.h"
 
 #include "common/status_macros.h"
+#include "layers/forward_pass.h"
 #include "layers/mla_dsa.h"
 #include "layers/pool_options.h"
 #include "layers/residual.h"
@@ -118,11 +119,12 @@ struct LayerBench::Impl {
     std::unique_ptr<Block>& block = blocks[mode];
     if (block != nullptr) return block.get();
     const PassOptions pass = pass_options(mode);
-    const bool bf16 = rounds_to_bf16(layer, pass);
+    const OpContext products = product_context(context, pass);
+    const Twins twins = read_by(products, layer);
     const auto width = static_cast<size_t>(shape.hidden_size);
     auto made = std::make_unique<Block>(
-        Block{Residual(context, width, static_cast<float>(shape.rms_norm_eps), bf16),
-              MlaDsaBlock(shape, pass, context, &*pool, bf16),
+        Block{Residual(products, width, static_cast<float>(shape.rms_norm_eps), twins),
+              MlaDsaBlock(shape, pass, products, &*pool, twins),
               Selection(pass, static_cast<size_t>(pool->n_tokens())),
               {},
               {},
@@ -149,7 +151,8 @@ struct LayerBench::Impl {
     block->attention.begin(steps);
     block->selection.begin(steps, false);
     clock.enter(Part::kProjections);  // the norm before them counts as theirs
-    const Activation x = block->residual.read(layer.input_norm);
+    const Activation x =
+        block->residual.read(layer.input_norm, block->attention.input_twins(layer));
     block->attention.run(0, layer, x, &block->selection, block->residual.output());
     block->residual.add();
   }

@@ -23,7 +23,7 @@ bool at_attention_slot(Layer& layer, TensorRole role, const Fn& fn) {
     case TensorRole::kKvNorm:
       return fn(layer.kv_a_norm), true;
     case TensorRole::kKvUp:
-      return fn(layer.kv_b), true;
+      return fn(layer.kv_up), true;
     case TensorRole::kOutput:
       return fn(layer.o), true;
     case TensorRole::kIndexQuery:

@@ -13,6 +13,14 @@ namespace dsa {
 
 namespace {
 
+void note_expert_types(LayerWeights* layer) {
+  for (const MlpWeights& expert : layer->experts) {
+    layer->expert_input_types.add(expert.gate.dtype);
+    layer->expert_input_types.add(expert.up.dtype);
+    layer->expert_inner_types.add(expert.down.dtype);
+  }
+}
+
 class Loader {
  public:
   Loader(const ModelConfig& config,
@@ -34,8 +42,11 @@ class Loader {
       return !stopped();
     });
     if (config_.tie_word_embeddings) weights.lm_head = weights.embedding;
-    for (int64_t i = 0; i < config_.n_layers; ++i)
-      weights.layers[static_cast<size_t>(i)].is_moe = config_.is_moe_layer(i);
+    for (int64_t i = 0; i < config_.n_layers; ++i) {
+      LayerWeights& layer = weights.layers[static_cast<size_t>(i)];
+      layer.is_moe = config_.is_moe_layer(i);
+      note_expert_types(&layer);
+    }
   }
 
   void load_attention(int64_t index, LayerWeights* layer) {
@@ -51,13 +62,18 @@ class Loader {
   void load_tensor(const ModelTensor& tensor, Weight* slot) {
     const StoredTensor* stored = require(tensor);
     if (stored == nullptr) return;
-    const void* data = stored->data.data();
-    slot->dtype = *stored->dtype;
-    slot->data = static_cast<const uint8_t*>(data);
-    slot->rows = static_cast<size_t>(tensor.shape[0]);
-    slot->cols = static_cast<size_t>(tensor.shape[1]);
+    *slot = Weight::dense(*stored->dtype, stored->data.data(), static_cast<size_t>(tensor.shape[0]),
+                          static_cast<size_t>(tensor.shape[1]));
     loaded_->weights.n_parameters += tensor.shape[0] * tensor.shape[1];
     if (weight_format(slot->dtype).scale_grid) add_scale(tensor.name, slot);
+  }
+
+  void load_tensor(const ModelTensor& tensor, MlaWeights* slot) {
+    Weight both;
+    load_tensor(tensor, &both);
+    if (both.data == nullptr) return;
+    *slot = split_kv_up(both, static_cast<size_t>(config_.qk_nope_head_dim),
+                        static_cast<size_t>(config_.v_head_dim));
   }
 
   void load_tensor(const ModelTensor& tensor, std::vector<float>* slot) {
@@ -112,6 +128,16 @@ class Loader {
 };
 
 }  // namespace
+
+Twins read_by(const OpContext& context, const LayerWeights& layer) {
+  Twins twins =
+      read_by(context, {&layer.q_a, &layer.q_b, &layer.kv_a, &layer.kv_up.w_uk.stored,
+                        &layer.kv_up.w_uv.stored, &layer.o, &layer.indexer.wq_b, &layer.indexer.wk,
+                        &layer.mlp.gate, &layer.mlp.up, &layer.mlp.down});
+  twins.add(read_by(context, layer.expert_input_types));
+  twins.add(read_by(context, layer.expert_inner_types));
+  return twins;
+}
 
 LoadedWeights load_weights(const ModelConfig& config,
                            const TensorSource& source,

@@ -13,6 +13,7 @@
 #include "dsa/status.h"
 
 #include "io/tensor_source.h"
+#include "ops/mla.h"
 #include "ops/mlp.h"
 #include "tensor/weight.h"
 
@@ -34,7 +35,7 @@ struct LayerWeights {
   Weight q_b;   // [n_heads * (d_nope + d_rope), q_lora_rank]
   Weight kv_a;  // [kv_lora_rank + d_rope, hidden]
   std::vector<float> kv_a_norm;
-  Weight kv_b;             // [n_heads * (d_nope + d_v), kv_lora_rank]
+  MlaWeights kv_up;        // W_UK and W_UV of every head
   Weight o;                // [hidden, n_heads * d_v]
   IndexerWeights indexer;  // empty where the layer shares an earlier selection
   bool is_moe = false;
@@ -42,7 +43,13 @@ struct LayerWeights {
   Weight router;
   std::vector<float> router_bias;  // empty: the router has none
   std::vector<MlpWeights> experts;
+  DTypeSet expert_input_types = {};  // of their gate and up
+  DTypeSet expert_inner_types = {};  // of their down
 };
+
+// The twins of activations that products with a layer's weights read; not the router's and the
+// indexer's gates, which decide and are always in f32.
+Twins read_by(const OpContext& context, const LayerWeights& layer);
 
 struct ModelWeights {
   Weight embedding;  // [vocab, hidden]

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "common/math.h"
-#include "ops/mla.h"
+#include "ops/attend_rows.h"
 
 namespace dsa {
 

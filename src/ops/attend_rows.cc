@@ -1,8 +1,9 @@
+#include "ops/attend_rows.h"
+
 #include <algorithm>
 
 #include "common/math.h"
 #include "ops/list_parts.h"
-#include "ops/mla.h"
 
 namespace dsa {
 

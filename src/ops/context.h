@@ -13,6 +13,8 @@ struct OpContext {
   const kernels::KernelTable* kernels = nullptr;
   Executor* pool = nullptr;
   PartClock* clock = nullptr;  // null: nobody asks where the time goes
+  // Products in f32 whatever the weights want, for exact comparisons.
+  bool f32_products = false;
 
   const kernels::VectorKernels& vector() const { return *kernels->vector; }
   void enter(Part part) const {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "common/math.h"
+#include "ops/dequantized_product.h"
 
 namespace dsa {
 
@@ -14,39 +15,40 @@ constexpr size_t kTileWeightBytes = 128 << 10;  // weights read by one work item
 constexpr size_t kTileColumnStep = 16;
 constexpr size_t kMinTileColumns = 32;  // of many rows of A: each reads them all
 
-kernels::MatmulFn pick(const kernels::MatmulByWeight& by_weight, DType dtype) {
-  switch (dtype) {
-    case DType::kF32:
-      return by_weight.f32;
-    case DType::kF16:
-      return by_weight.f16;
-    case DType::kBF16:
-      return by_weight.bf16;
-    default:
-      return by_weight.e4m3;
-  }
+kernels::WeightView view_of(const Weight& w) {
+  return {w.data, w.row_bytes, w.scale, w.scale_ld, w.first_row, w.first_col};
 }
 
-MatmulJob make_job(const kernels::MatmulByWeight& with_f32,
-                   const kernels::MatmulByWeight& with_bf16,
-                   const Activation& a,
-                   size_t m,
-                   const Weight& w) {
-  const bool use_bf16 = a.bf16 != nullptr && (w.dtype == DType::kBF16 || w.dtype == DType::kE4M3);
+MatmulJob make_job(
+    const OpContext& context, const Activation& a, size_t m, const Weight& w, bool transposed) {
+  const kernels::MatmulKernels& kernels = *context.kernels->matmul;
   MatmulJob job;
-  job.fn = pick(use_bf16 ? with_bf16 : with_f32, w.dtype);
-  job.weight_dtype = w.dtype;
-  if (use_bf16) {
+  if (a.bf16 != nullptr && wanted_activation(context, w.dtype) == ActivationFormat::kBF16) {
+    job.fn = kernels.product(transposed, ActivationFormat::kBF16, w.dtype);
+  }
+  if (job.fn != nullptr) {
     job.args.a = a.bf16;
     job.a_element_bytes = sizeof(uint16_t);
   } else {
+    job.fn = kernels.product(transposed, ActivationFormat::kF32, w.dtype);
     job.args.a = a.f32;
     job.a_element_bytes = sizeof(float);
   }
+  job.weight_dtype = w.dtype;
+  job.transposed = transposed;
   job.args.lda = a.ld;
   job.args.m = m;
-  job.args.w = {w.data, w.cols, w.scale, w.scale_ld, w.first_row, 0};
+  job.args.w = view_of(w);
+  job.args.n = transposed ? w.rows : w.cols;
+  job.args.k = transposed ? w.cols : w.rows;
   return job;
+}
+
+void run_job(const kernels::MatmulKernels& kernels,
+             const MatmulJob& job,
+             const kernels::MatmulArgs& args) {
+  if (job.fn != nullptr) return job.fn(args);
+  multiply_dequantized(kernels, job.weight_dtype, job.transposed, args);
 }
 
 // How a job is cut into work items.
@@ -57,29 +59,34 @@ struct Tiling {
 };
 
 Tiling tile(const MatmulJob& job) {
-  const size_t column_bytes = std::max<size_t>(job.args.k * dtype_bytes(job.weight_dtype), 1);
+  const size_t column_bytes = std::max<size_t>(Weight::bytes_of(job.weight_dtype, job.args.k), 1);
   Tiling tiling;
-  tiling.tile_n = round_up(std::max<size_t>(kTileWeightBytes / column_bytes, 1), kTileColumnStep);
-  if (job.args.m >= kTileColumnStep) tiling.tile_n = std::max(tiling.tile_n, kMinTileColumns);
+  const size_t step = std::max(kTileColumnStep, weight_format(job.weight_dtype).block_values);
+  tiling.tile_n = round_up(std::max<size_t>(kTileWeightBytes / column_bytes, 1), step);
+  if (job.args.m >= kTileColumnStep)
+    tiling.tile_n = std::max(tiling.tile_n, round_up(kMinTileColumns, step));
   tiling.tiles_m = ceil_div(job.args.m, kTileRows);
   tiling.tiles_n = ceil_div(job.args.n, tiling.tile_n);
   return tiling;
 }
 
 // Neighbouring items share the weights and differ in the rows of A.
-void run_tile(const MatmulJob& job, const Tiling& tiling, size_t index) {
+void run_tile(const kernels::MatmulKernels& kernels,
+              const MatmulJob& job,
+              const Tiling& tiling,
+              size_t index) {
   const size_t i = index % tiling.tiles_m * kTileRows;
   const size_t j = index / tiling.tiles_m * tiling.tile_n;
   kernels::MatmulArgs args = job.args;
   args.m = std::min(kTileRows, job.args.m - i);
   args.n = std::min(tiling.tile_n, job.args.n - j);
   args.a = static_cast<const uint8_t*>(job.args.a) + i * args.lda * job.a_element_bytes;
-  const size_t weight_step = job.transposed ? j * args.w.ld : j;
-  args.w.data =
-      static_cast<const uint8_t*>(args.w.data) + weight_step * dtype_bytes(job.weight_dtype);
+  const size_t skipped =
+      job.transposed ? j * args.w.row_bytes : Weight::bytes_of(job.weight_dtype, j);
+  args.w.data = static_cast<const uint8_t*>(args.w.data) + skipped;
   (job.transposed ? args.w.row0 : args.w.col0) += j;
   args.c += i * args.ldc + j;
-  job.fn(args);
+  run_job(kernels, job, args);
 }
 
 }  // namespace
@@ -90,11 +97,7 @@ MatmulJob matmul_nt(const OpContext& context,
                     const Weight& w,
                     float* c,
                     size_t ldc) {
-  const kernels::MatmulKernels& kernels = *context.kernels->matmul;
-  MatmulJob job = make_job(kernels.nt_f32, kernels.nt_bf16, a, m, w);
-  job.transposed = true;
-  job.args.n = w.rows;
-  job.args.k = w.cols;
+  MatmulJob job = make_job(context, a, m, w, true);
   job.args.c = c;
   job.args.ldc = ldc;
   return job;
@@ -106,11 +109,7 @@ MatmulJob matmul_nn(const OpContext& context,
                     const Weight& w,
                     float* c,
                     size_t ldc) {
-  const kernels::MatmulKernels& kernels = *context.kernels->matmul;
-  MatmulJob job = make_job(kernels.nn_f32, kernels.nn_bf16, a, m, w);
-  job.transposed = false;
-  job.args.n = w.cols;
-  job.args.k = w.rows;
+  MatmulJob job = make_job(context, a, m, w, false);
   job.args.c = c;
   job.args.ldc = ldc;
   return job;
@@ -132,8 +131,12 @@ void run_matmuls(const OpContext& context, std::span<const MatmulJob> jobs) {
     const auto end = std::upper_bound(ends.begin(), ends.end(), index);
     const auto j = static_cast<size_t>(end - ends.begin());
     const size_t first = j == 0 ? 0 : ends[j - 1];
-    run_tile(jobs[j], tilings[j], index - first);
+    run_tile(*context.kernels->matmul, jobs[j], tilings[j], index - first);
   });
+}
+
+void run_here(const OpContext& context, const MatmulJob& job) {
+  run_job(*context.kernels->matmul, job, job.args);
 }
 
 void linear(const OpContext& context,
@@ -144,6 +147,11 @@ void linear(const OpContext& context,
             size_t ldc) {
   const MatmulJob job = matmul_nt(context, a, m, w, c, ldc);
   run_matmuls(context, {&job, 1});
+}
+
+void load_row(const OpContext& context, const Weight& w, size_t row, float* out) {
+  context.kernels->matmul->dequantize_row[static_cast<size_t>(w.dtype)](view_of(w), row, 0, w.cols,
+                                                                        out);
 }
 
 }  // namespace dsa

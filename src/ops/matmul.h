@@ -5,27 +5,15 @@
 #include <cstdint>
 #include <span>
 
+#include "ops/activation.h"
 #include "ops/context.h"
 #include "tensor/weight.h"
 
 namespace dsa {
 
-// Rows of activations. When `bf16` is there, products with bf16 and e4m3 weights use it: that is
-// the engine's fast precision; without it everything is f32 (docs/numerics.md).
-struct Activation {
-  const float* f32 = nullptr;      // [m, k]
-  const uint16_t* bf16 = nullptr;  // the same values rounded, or null
-  size_t ld = 0;                   // of both
-
-  Activation columns(size_t first) const {
-    return {f32 + first, bf16 == nullptr ? nullptr : bf16 + first, ld};
-  }
-  Activation from_row(size_t row) const { return columns(row * ld); }
-};
-
 // One product; several run as one parallel region.
 struct MatmulJob {
-  kernels::MatmulFn fn = nullptr;
+  kernels::MatmulFn fn = nullptr;  // null: by way of dequantised rows
   kernels::MatmulArgs args;
   size_t a_element_bytes = sizeof(float);
   DType weight_dtype = DType::kF32;
@@ -43,8 +31,14 @@ MatmulJob matmul_nn(
 // Runs the jobs; they must not write to the same memory.
 void run_matmuls(const OpContext& context, std::span<const MatmulJob> jobs);
 
+// Runs one on the caller's thread alone.
+void run_here(const OpContext& context, const MatmulJob& job);
+
 // C = A W^T at once.
 void linear(
     const OpContext& context, const Activation& a, size_t m, const Weight& w, float* c, size_t ldc);
+
+// out[w.cols] = a row of w as f32.
+void load_row(const OpContext& context, const Weight& w, size_t row, float* out);
 
 }  // namespace dsa

@@ -7,6 +7,7 @@
 
 #include "common/math.h"
 #include "ops/attend_neighbours.h"
+#include "ops/attend_rows.h"
 #include "ops/mla_expanded.h"
 
 namespace dsa {
@@ -43,23 +44,32 @@ bool expanded_is_cheaper(const MlaDims& dims,
   return expanded < absorbed;
 }
 
-Activation activation(const RowBuffer& buffer) {
-  return {buffer.f32, buffer.bf16, buffer.ld};
+// C[m, cols] = A W (by_transpose: A W^T) with W as the formulas have it, whichever way it is
+// stored.
+MatmulJob times_head(const OpContext& context,
+                     const Activation& a,
+                     size_t m,
+                     const HeadWeights& weights,
+                     size_t head,
+                     bool by_transpose,
+                     float* c,
+                     size_t ldc) {
+  const auto product = by_transpose != weights.transposed ? matmul_nt : matmul_nn;
+  return product(context, a, m, weights.head(head), c, ldc);
 }
 
-// q~ = [W_UK^T q_nope ; q_rope] for `count` queries from `first` on.
+// q~ = [W_UK^T q_nope ; q_rope] for `count` queries.
 void absorb_queries(const OpContext& context,
-                    const MlaDims& dims,
+                    const MlaStep& step,
                     const Activation& q,
-                    size_t count,
-                    const Weight& kv_b,
-                    const RowBuffer& out) {
+                    size_t count) {
+  const MlaDims& dims = step.dims;
+  const RowBuffer& out = step.scratch->absorbed.q;
   std::vector<MatmulJob> jobs;
   jobs.reserve(dims.n_heads);
   for (size_t h = 0; h < dims.n_heads; ++h) {
-    const Weight w_uk = kv_b.row_slice(h * (dims.d_nope + dims.d_v), dims.d_nope);
-    jobs.push_back(matmul_nn(context, q.columns(h * dims.d_q()), count, w_uk,
-                             out.f32 + h * dims.d_row(), out.ld));
+    jobs.push_back(times_head(context, q.columns(h * dims.d_q()), count, step.weights.w_uk, h,
+                              false, out.f32 + h * dims.d_row(), out.ld));
   }
   run_matmuls(context, jobs);
   for_each_row(context, count, [&](size_t i) {
@@ -70,34 +80,30 @@ void absorb_queries(const OpContext& context,
   });
 }
 
-// out = W_UV o~
-void expand_outputs(const OpContext& context,
-                    const MlaDims& dims,
-                    const RowBuffer& absorbed,
-                    size_t count,
-                    const Weight& kv_b,
-                    float* out) {
+// out = W_UV o~ for `count` queries.
+void expand_outputs(const OpContext& context, const MlaStep& step, size_t count, float* out) {
+  const MlaDims& dims = step.dims;
+  const RowBuffer& absorbed = step.scratch->absorbed.out;
+  const Twins twins = read_by(context, {&step.weights.w_uv.stored});
   for_each_row(context, count,
-               [&](size_t i) { absorbed.round_row(context.vector(), i, 0, absorbed.ld); });
+               [&](size_t i) { absorbed.prepare(context.vector(), twins, i, 0, absorbed.ld); });
+  const Activation a = absorbed.activation(twins);
   std::vector<MatmulJob> jobs;
   jobs.reserve(dims.n_heads);
   for (size_t h = 0; h < dims.n_heads; ++h) {
-    const Weight w_uv = kv_b.row_slice(h * (dims.d_nope + dims.d_v) + dims.d_nope, dims.d_v);
-    jobs.push_back(matmul_nt(context, activation(absorbed).columns(h * dims.d_latent), count, w_uv,
-                             out + h * dims.d_v, dims.n_heads * dims.d_v));
+    jobs.push_back(times_head(context, a.columns(h * dims.d_latent), count, step.weights.w_uv, h,
+                              true, out + h * dims.d_v, dims.n_heads * dims.d_v));
   }
   run_matmuls(context, jobs);
 }
 
 // Splits the lists of `count` queries from `first` on: rows of the cache, and rows of the step
 // itself. Queries share one list of cached rows when nothing is left out.
-void resolve_rows(const OpContext& context,
-                  const MlaQueries& queries,
-                  size_t first,
-                  size_t count,
-                  const LatentCacheView& cache,
-                  const SelectionLists& lists,
-                  MlaScratch* scratch) {
+void resolve_rows(const OpContext& context, const MlaStep& step, size_t first, size_t count) {
+  const MlaQueries& queries = step.queries;
+  const LatentCacheView& cache = step.cache;
+  const SelectionLists& lists = step.lists;
+  AbsorbedScratch* scratch = &step.scratch->absorbed;
   const bool split = queries.own_rows != nullptr;
   const size_t first_own = queries.first_position;
   if (lists.positions == nullptr) {
@@ -128,25 +134,23 @@ void resolve_rows(const OpContext& context,
   });
 }
 
-// Attention of `count` queries, whose rows are resolved, into scratch->absorbed_out.
-void attend_tile(const OpContext& context,
-                 const MlaDims& dims,
-                 const MlaQueries& queries,
-                 size_t count,
-                 const LatentCacheView& cache,
-                 const SelectionLists& lists,
-                 MlaScratch* scratch) {
+// Attention of `count` queries, whose rows are resolved, into scratch->out.
+void attend_resolved(const OpContext& context, const MlaStep& step, size_t count) {
+  const MlaDims& dims = step.dims;
+  const MlaQueries& queries = step.queries;
+  const LatentCacheView& cache = step.cache;
+  AbsorbedScratch* scratch = &step.scratch->absorbed;
   const size_t part_size = dims.n_heads * dims.d_latent;
   const bool own = queries.own_rows != nullptr;
   const bool cached = !own || queries.first_position > 0;
   const bool merge = own && cached;
   const size_t n_parts = merge ? 2 : 1;
   RowAttention attention;
-  attention.q = scratch->absorbed_q.f32;
+  attention.q = scratch->q.f32;
   attention.n_queries = count;
   attention.n_heads = dims.n_heads;
   attention.scale = dims.scale;
-  attention.out = merge ? scratch->part_out : scratch->absorbed_out.f32;
+  attention.out = merge ? scratch->part_out : scratch->out.f32;
   attention.out_stride = n_parts * part_size;
   attention.lse = merge ? scratch->part_lse : scratch->lse;
   attention.lse_stride = n_parts * dims.n_heads;
@@ -160,7 +164,7 @@ void attend_tile(const OpContext& context,
     attention.layout = cache.layout;
     attention.base = cache.base;
     attention.rows = scratch->rows;
-    attention.rows_stride = lists.positions == nullptr ? 0 : lists.stride;
+    attention.rows_stride = step.lists.positions == nullptr ? 0 : step.lists.stride;
     attention.counts = scratch->counts;
     run();
   }
@@ -180,78 +184,71 @@ void attend_tile(const OpContext& context,
   for_each_row(context, count, [&](size_t i) {
     context.kernels->attention->merge(
         scratch->part_out + i * 2 * part_size, scratch->part_lse + i * 2 * dims.n_heads, 2,
-        dims.n_heads, dims.d_latent, scratch->absorbed_out.row(i), scratch->lse + i * dims.n_heads);
+        dims.n_heads, dims.d_latent, scratch->out.row(i), scratch->lse + i * dims.n_heads);
   });
 }
 
 // The same where every row is read from the cache.
-void attend_selected(const OpContext& context,
-                     const MlaDims& dims,
-                     size_t first,
-                     size_t count,
-                     const LatentCacheView& cache,
-                     const SelectionLists& lists,
-                     MlaScratch* scratch) {
+void attend_selected(const OpContext& context, const MlaStep& step, size_t first, size_t count) {
+  AbsorbedScratch& scratch = step.scratch->absorbed;
+  const SelectionLists& lists = step.lists;
   const SelectionLists from_first = {lists.positions + first * lists.stride, lists.counts + first,
                                      lists.stride};
-  const NeighbourAttention attention = {cache,
-                                        from_first,
-                                        count,
-                                        dims.n_heads,
-                                        dims.scale,
-                                        scratch->absorbed_q.f32,
-                                        scratch->absorbed_out.f32,
-                                        scratch->lse};
-  attend_neighbours(context, attention, scratch->unions, scratch->attend, scratch->attend_bytes);
+  const NeighbourAttention attention = {step.cache,        from_first,      count,
+                                        step.dims.n_heads, step.dims.scale, scratch.q.f32,
+                                        scratch.out.f32,   scratch.lse};
+  attend_neighbours(context, attention, scratch.unions, scratch.attend, scratch.attend_bytes);
 }
 
-void absorbed_attention(const OpContext& context,
-                        const MlaDims& dims,
-                        const MlaQueries& queries,
-                        const Weight& kv_b,
-                        const LatentCacheView& cache,
-                        const SelectionLists& lists,
-                        MlaScratch* scratch,
-                        float* out) {
+void absorbed_attention(const OpContext& context, const MlaStep& step) {
+  const MlaDims& dims = step.dims;
+  const MlaQueries& queries = step.queries;
   const size_t tile = query_tile(dims);
+  const bool from_cache = queries.n_queries > 1 && queries.own_rows == nullptr;
   for (size_t first = 0; first < queries.n_queries; first += tile) {
     const size_t count = std::min(tile, queries.n_queries - first);
     context.enter(Part::kProjections);
-    absorb_queries(context, dims, queries.q.from_row(first), count, kv_b, scratch->absorbed_q);
+    absorb_queries(context, step, queries.q.from_row(first), count);
     context.enter(Part::kAttention);
-    if (queries.n_queries > 1 && queries.own_rows == nullptr && lists.positions != nullptr) {
-      attend_selected(context, dims, first, count, cache, lists, scratch);
+    if (from_cache && step.lists.positions != nullptr) {
+      attend_selected(context, step, first, count);
     } else {
-      resolve_rows(context, queries, first, count, cache, lists, scratch);
-      attend_tile(context, dims, queries, count, cache, lists, scratch);
+      resolve_rows(context, step, first, count);
+      attend_resolved(context, step, count);
     }
     context.enter(Part::kOutput);
-    expand_outputs(context, dims, scratch->absorbed_out, count, kv_b,
-                   out + first * dims.n_heads * dims.d_v);
+    expand_outputs(context, step, count, step.out + first * dims.n_heads * dims.d_v);
   }
 }
 
 }  // namespace
 
-void MlaScratch::plan(const OpContext& context,
-                      const MlaDims& dims,
-                      const LatentLayout& layout,
-                      bool bf16,
-                      size_t max_queries,
-                      size_t max_context,
-                      size_t max_selected,
-                      ScratchPlan* plan) {
-  const size_t tile = std::min(query_tile(dims), max_queries);
+MlaWeights split_kv_up(const Weight& kv_up, size_t d_nope, size_t d_v) {
+  const size_t per_head = d_nope + d_v;
+  return {{kv_up, 0, d_nope, per_head, false}, {kv_up, d_nope, d_v, per_head, false}};
+}
+
+Twins query_twins(const OpContext& context, const MlaWeights& weights) {
+  return read_by(context, {&weights.w_uk.stored});
+}
+
+void AbsorbedScratch::plan(const OpContext& context,
+                           const MlaDims& dims,
+                           const LatentLayout& layout,
+                           Twins twins,
+                           const MlaLimits& limits,
+                           ScratchPlan* plan) {
+  const size_t tile = std::min(query_tile(dims), limits.max_queries);
   const auto n_threads = static_cast<size_t>(context.pool->n_threads());
-  plan_buffer(plan, &absorbed_q, tile, dims.n_heads * dims.d_row(), false);
-  plan_buffer(plan, &absorbed_out, tile, dims.n_heads * dims.d_latent, bf16);
+  plan_buffer(plan, &q, tile, dims.n_heads * dims.d_row(), {});
+  plan_buffer(plan, &out, tile, dims.n_heads * dims.d_latent, twins);
   const size_t n_parts = kMaxAttentionParts + 2 * tile;
   plan->add(&part_out, n_parts * dims.n_heads * dims.d_latent);
   plan->add(&part_lse, n_parts * dims.n_heads);
   plan->add(&lse, tile * dims.n_heads);
-  plan->add(&rows, std::max(tile * max_selected, max_context));
+  plan->add(&rows, std::max(tile * limits.max_selected, limits.max_context));
   plan->add(&counts, tile);
-  own_stride = max_queries;
+  own_stride = limits.max_queries;
   plan->add(&own_list, tile * own_stride);
   plan->add(&own_counts, tile);
   const LatentLayout own_layout = {CacheFormat::kF32, dims.d_latent, dims.d_rope};
@@ -260,38 +257,33 @@ void MlaScratch::plan(const OpContext& context,
   plan->add(&attend, n_threads * attend_bytes);
   unions.resize(n_threads);
   for (RowUnion& rows_of_tile : unions)
-    rows_of_tile.plan(max_selected, max_context, plan);
-  plan_buffer(plan, &latents, kLatentTile, dims.d_row(), bf16);
-  expanded_bytes = expanded_scratch_bytes(dims, max_queries);
-  plan->add(&expanded, n_threads * expanded_bytes);
-  plan->add(&row_max, dims.n_heads * max_queries);
-  plan->add(&row_sum, dims.n_heads * max_queries);
-  // Beyond this context the selected rows cost less than all rows do in expanded form.
-  const size_t crossover =
-      max_selected * (dims.d_row() + dims.d_latent) / (dims.d_q() + dims.d_v) + max_queries;
-  visible_words = ceil_div(std::min(crossover, max_context), size_t{64});
-  plan->add(&visible, max_queries * visible_words);
+    rows_of_tile.plan(limits.max_selected, limits.max_context, plan);
 }
 
-void mla_attention(const OpContext& context,
-                   const MlaDims& dims,
-                   const MlaQueries& all_queries,
-                   const Weight& kv_b,
-                   const LatentCacheView& cache,
-                   const SelectionLists& lists,
-                   MlaScratch* scratch,
-                   float* out) {
-  MlaQueries queries = all_queries;
-  if (queries.q.bf16 != nullptr || cache.layout.format == CacheFormat::kF32) {
+void MlaScratch::plan(const OpContext& context,
+                      const MlaDims& dims,
+                      const LatentLayout& layout,
+                      Twins twins,
+                      const MlaLimits& limits,
+                      ScratchPlan* plan) {
+  absorbed.plan(context, dims, layout, twins, limits, plan);
+  expanded.plan(context, dims, twins, limits, plan);
+}
+
+void mla_attention(const OpContext& context, const MlaStep& all) {
+  MlaStep step = all;
+  MlaQueries& queries = step.queries;
+  const bool rounds = query_twins(context, step.weights).contains(ActivationFormat::kBF16);
+  if (rounds || step.cache.layout.format == CacheFormat::kF32) {
     queries.own_rows = nullptr;  // the cache's rows give the same products
   }
   const size_t context_length = queries.first_position + queries.n_queries;
-  const bool mask_fits =
-      lists.positions == nullptr || context_length <= scratch->visible_words * 64;
-  if (mask_fits && expanded_is_cheaper(dims, queries, lists)) {
-    expanded_attention(context, dims, queries, kv_b, cache, lists, scratch, out);
+  const bool mask_fits = step.lists.positions == nullptr ||
+                         context_length <= step.scratch->expanded.visible_words * 64;
+  if (mask_fits && expanded_is_cheaper(step.dims, queries, step.lists)) {
+    expanded_attention(context, step);
   } else {
-    absorbed_attention(context, dims, queries, kv_b, cache, lists, scratch, out);
+    absorbed_attention(context, step);
   }
 }
 

@@ -38,8 +38,33 @@ struct MlaDims {
   size_t d_row() const { return d_latent + d_rope; }
 };
 
+// W_UK or W_UV: a matrix per head, all in one stored matrix.
+struct HeadWeights {
+  Weight stored;
+  size_t first_row = 0;     // of head 0
+  size_t rows = 0;          // of a head, as stored
+  size_t rows_between = 0;  // from one head to the next
+  // W_UK: [d_nope, d_latent], W_UV: [d_v, d_latent]; transposed: stored the other way round.
+  bool transposed = false;
+
+  Weight head(size_t h) const { return stored.row_slice(first_row + h * rows_between, rows); }
+};
+
+struct MlaWeights {
+  HeadWeights w_uk;
+  HeadWeights w_uv;
+};
+
+// Views of a matrix [n_heads * (d_nope + d_v), d_latent] that has W_UK and W_UV of each head.
+MlaWeights split_kv_up(const Weight& kv_up, size_t d_nope, size_t d_v);
+
+// The twins that the attention reads of its queries. Where it reads bf16, it rounds keys, values
+// and softmax weights of the expanded form, too.
+Twins query_twins(const OpContext& context, const MlaWeights& weights);
+
 struct MlaQueries {
-  Activation q;  // [n_queries, n_heads, d_nope + d_rope] after RoPE, ld = n_heads * d_q
+  // [n_queries, n_heads, d_nope + d_rope] after RoPE, ld = n_heads * d_q, with query_twins().
+  Activation q;
   size_t n_queries = 0;
   size_t first_position = 0;  // query i stands at first_position + i
   // The step's own rows, [n_queries, d_latent + d_rope] f32: the latent as the cache gives it back,
@@ -49,10 +74,15 @@ struct MlaQueries {
   const float* own_rows = nullptr;
 };
 
-// Scratch of both forms, sized once.
-struct MlaScratch {
-  RowBuffer absorbed_q;       // [tile, n_heads * d_row]
-  RowBuffer absorbed_out;     // [tile, n_heads * d_latent]
+struct MlaLimits {
+  size_t max_queries = 0;
+  size_t max_context = 0;
+  size_t max_selected = 0;
+};
+
+struct AbsorbedScratch {
+  RowBuffer q;                // [tile, n_heads * d_row]
+  RowBuffer out;              // [tile, n_heads * d_latent]
   float* part_out = nullptr;  // [2 * tile + kMaxAttentionParts, n_heads, d_latent]
   float* part_lse = nullptr;
   float* lse = nullptr;           // [tile, n_heads]
@@ -64,9 +94,19 @@ struct MlaScratch {
   uint8_t* attend = nullptr;  // [threads]
   size_t attend_bytes = 0;
   std::vector<RowUnion> unions;  // [threads]
-  RowBuffer latents;             // [kLatentTile, d_row]
-  uint8_t* expanded = nullptr;   // [threads] keys, values, scores of one head's tile
-  size_t expanded_bytes = 0;
+
+  void plan(const OpContext& context,
+            const MlaDims& dims,
+            const LatentLayout& layout,
+            Twins twins,
+            const MlaLimits& limits,
+            ScratchPlan* plan);
+};
+
+struct ExpandedScratch {
+  RowBuffer latents;         // [kLatentTile, d_row]
+  uint8_t* heads = nullptr;  // [threads] keys, values, scores of one head's tile
+  size_t head_bytes = 0;
   float* row_max = nullptr;  // [n_heads, max_queries]
   float* row_sum = nullptr;
   uint64_t* visible = nullptr;  // [max_queries, visible_words] selected positions as bits
@@ -74,56 +114,35 @@ struct MlaScratch {
 
   void plan(const OpContext& context,
             const MlaDims& dims,
-            const LatentLayout& layout,
-            bool bf16,
-            size_t max_queries,
-            size_t max_context,
-            size_t max_selected,
+            Twins twins,
+            const MlaLimits& limits,
             ScratchPlan* plan);
 };
 
-// out: [n_queries, n_heads * d_v] f32. Query i attends to lists row i, or, when lists.positions is
-// null, to all positions up to its own.
-// kv_b: [n_heads * (d_nope + d_v), d_latent], per head W_UK then W_UV.
-void mla_attention(const OpContext& context,
-                   const MlaDims& dims,
-                   const MlaQueries& queries,
-                   const Weight& kv_b,
-                   const LatentCacheView& cache,
-                   const SelectionLists& lists,
-                   MlaScratch* scratch,
-                   float* out);
+// Of both forms, sized once. twins: all that the weights of any layer read.
+struct MlaScratch {
+  AbsorbedScratch absorbed;
+  ExpandedScratch expanded;
 
-// attend() over several queries with a list of rows each, split over threads: parts of long lists
-// are computed apart and merged in a fixed order when there is only one query.
-struct RowAttention {
-  LatentLayout layout;
-  const uint8_t* base = nullptr;
-  const int32_t* rows = nullptr;    // query i: rows + i * rows_stride
-  size_t rows_stride = 0;           // 0: all queries share one list
-  const int32_t* counts = nullptr;  // [n_queries] entries of each query's list
-  const float* q = nullptr;         // [n_queries, n_heads, d_row]
-  size_t n_queries = 0;
-  size_t n_heads = 0;
-  float scale = 0;
-  float* out = nullptr;   // [n_queries, n_heads, d_latent]
-  size_t out_stride = 0;  // elements from one query to the next
-  float* lse = nullptr;   // [n_queries, n_heads]
-  size_t lse_stride = 0;
+  void plan(const OpContext& context,
+            const MlaDims& dims,
+            const LatentLayout& layout,
+            Twins twins,
+            const MlaLimits& limits,
+            ScratchPlan* plan);
 };
 
-inline constexpr size_t kHeadsPerItem = 128;  // heads that share one gather of a row
+// The attention of one step.
+struct MlaStep {
+  const MlaDims& dims;
+  MlaQueries queries;
+  const MlaWeights& weights;
+  LatentCacheView cache;
+  SelectionLists lists;  // query i attends to row i; positions null: to all up to its own
+  MlaScratch* scratch = nullptr;
+  float* out = nullptr;  // [n_queries, n_heads * d_v]
+};
 
-// Bytes of one thread's scratch for attend_rows(), a multiple of 64.
-size_t attend_scratch_bytes(const OpContext& context, const LatentLayout& layout, size_t n_heads);
-
-// part_out: [kMaxAttentionParts, n_heads, d_latent], part_lse: [kMaxAttentionParts, n_heads];
-// attend_scratch: [threads] of attend_bytes.
-void attend_rows(const OpContext& context,
-                 const RowAttention& args,
-                 float* part_out,
-                 float* part_lse,
-                 uint8_t* attend_scratch,
-                 size_t attend_bytes);
+void mla_attention(const OpContext& context, const MlaStep& step);
 
 }  // namespace dsa

@@ -2,12 +2,10 @@
 
 namespace dsa {
 
-void MlpScratch::plan(size_t rows, size_t max_inner, bool bf16, ScratchPlan* plan) {
+void MlpScratch::plan(size_t rows, size_t max_inner, Twins twins, ScratchPlan* plan) {
   max_rows = rows;
-  inner.ld = max_inner;
   plan->add(&up, rows * max_inner);
-  plan->add(&inner.f32, rows * max_inner);
-  if (bf16) plan->add(&inner.bf16, rows * max_inner);
+  plan_buffer(plan, &inner, rows, max_inner, twins);
 }
 
 void mlp(const OpContext& context,
@@ -22,12 +20,12 @@ void mlp(const OpContext& context,
   const MatmulJob jobs[] = {matmul_nt(context, x, m, weights.gate, inner.f32, inner.ld),
                             matmul_nt(context, x, m, weights.up, scratch.up, inner.ld)};
   run_matmuls(context, jobs);
+  const Twins twins = read_by(context, {&weights.down});
   for_each_row(context, m, [&](size_t i) {
     context.vector().silu_mul(inner.row(i), scratch.up + i * inner.ld, inner.ld, inner.row(i));
-    inner.round_row(context.vector(), i, 0, inner.ld);
+    inner.prepare(context.vector(), twins, i, 0, inner.ld);
   });
-  MatmulJob down =
-      matmul_nt(context, {inner.f32, inner.bf16, inner.ld}, m, weights.down, out, ld_out);
+  MatmulJob down = matmul_nt(context, inner.activation(twins), m, weights.down, out, ld_out);
   down.args.accumulate = true;
   run_matmuls(context, {&down, 1});
 }

@@ -1,10 +1,10 @@
+#include "ops/moe.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
-
-#include "ops/mlp.h"
 
 namespace dsa {
 
@@ -146,15 +146,17 @@ ExpertGroup next_group(const MoeWeights& weights, const MoeScratch& scratch, siz
 }
 
 void gather_inputs(const OpContext& context,
+                   const MoeWeights& weights,
                    const ExpertGroup& group,
                    const Activation& x,
-                   size_t n_chosen,
                    const MoeScratch& scratch) {
   const RowBuffer& gathered = scratch.gathered;
+  const bool bf16 = read_by(context, weights.input_types).contains(ActivationFormat::kBF16);
   for_each_row(context, group.n_entries, [&](size_t i) {
-    const size_t token = static_cast<size_t>(scratch.order[group.first_entry + i]) / n_chosen;
+    const size_t token =
+        static_cast<size_t>(scratch.order[group.first_entry + i]) / weights.config.n_chosen;
     std::memcpy(gathered.row(i), x.f32 + token * x.ld, gathered.ld * sizeof(float));
-    if (gathered.bf16 != nullptr) {
+    if (bf16) {
       std::memcpy(gathered.bf16 + i * gathered.ld, x.bf16 + token * x.ld,
                   gathered.ld * sizeof(uint16_t));
     }
@@ -177,7 +179,8 @@ void run_group(const OpContext& context,
                const MoeScratch& scratch) {
   const RowBuffer& inputs = scratch.gathered;
   const RowBuffer& inner = scratch.inner.inner;
-  const Activation x = {inputs.f32, inputs.bf16, inputs.ld};
+  const Activation x = inputs.activation(read_by(context, weights.input_types));
+  const Twins inner_twins = read_by(context, weights.inner_types);
   std::vector<MatmulJob> jobs;
   for_each_expert(group, scratch, [&](size_t e, size_t first, size_t n) {
     const MlpWeights& expert = weights.experts[e];
@@ -190,10 +193,10 @@ void run_group(const OpContext& context,
   for_each_row(context, group.n_entries, [&](size_t i) {
     context.vector().silu_mul(inner.row(i), scratch.inner.up + i * inner.ld, inner.ld,
                               inner.row(i));
-    inner.round_row(context.vector(), i, 0, inner.ld);
+    inner.prepare(context.vector(), inner_twins, i, 0, inner.ld);
   });
   jobs.clear();
-  const Activation activated = {inner.f32, inner.bf16, inner.ld};
+  const Activation activated = inner.activation(inner_twins);
   for_each_expert(group, scratch, [&](size_t e, size_t first, size_t n) {
     jobs.push_back(matmul_nt(context, activated.from_row(first), n, weights.experts[e].down,
                              scratch.outputs + first * inputs.ld, inputs.ld));
@@ -233,7 +236,7 @@ void MoeScratch::plan(const RouterConfig& config,
                       size_t hidden,
                       size_t inner_size,
                       size_t max_tokens,
-                      bool bf16,
+                      Twins twins,
                       ScratchPlan* plan) {
   capacity = std::max(max_tokens, kMinCapacity);
   plan->add(&logits, max_tokens * config.n_experts);
@@ -241,11 +244,9 @@ void MoeScratch::plan(const RouterConfig& config,
   plan->add(&weights, max_tokens * config.n_chosen);
   plan->add(&order, max_tokens * config.n_chosen);
   plan->add(&starts, config.n_experts + 1);
-  gathered.ld = hidden;
-  plan->add(&gathered.f32, capacity * hidden);
-  if (bf16) plan->add(&gathered.bf16, capacity * hidden);
+  plan_buffer(plan, &gathered, capacity, hidden, twins);
   plan->add(&outputs, capacity * hidden);
-  inner.plan(capacity, inner_size, bf16, plan);
+  inner.plan(capacity, inner_size, twins, plan);
 }
 
 void mixture_of_experts(const OpContext& context,
@@ -257,7 +258,7 @@ void mixture_of_experts(const OpContext& context,
                         size_t ld_out) {
   const RouterConfig& config = weights.config;
   // The router decides on f32 activations whatever the rest computes in.
-  linear(context, {x.f32, nullptr, x.ld}, m, weights.router, scratch.logits, config.n_experts);
+  linear(context, x.without_twins(), m, weights.router, scratch.logits, config.n_experts);
   for_each_row(context, m, [&](size_t i) {
     route(config, scratch.logits + i * config.n_experts, scratch.experts + i * config.n_chosen,
           scratch.weights + i * config.n_chosen);
@@ -266,7 +267,7 @@ void mixture_of_experts(const OpContext& context,
   for (size_t begin = 0; begin < config.n_experts;) {
     const ExpertGroup group = next_group(weights, scratch, begin);
     if (group.n_entries > 0) {
-      gather_inputs(context, group, x, config.n_chosen, scratch);
+      gather_inputs(context, weights, group, x, scratch);
       run_group(context, weights, group, scratch);
       scatter_outputs(context, group, weights, m, scratch, out, ld_out);
     }

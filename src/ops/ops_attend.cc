@@ -4,10 +4,10 @@
 
 #include "common/math.h"
 #include "common/status_macros.h"
+#include "ops/attend_rows.h"
 #include "ops/context.h"
 #include "ops/float_rows.h"
 #include "ops/list_parts.h"
-#include "ops/mla.h"
 #include "ops/ops_checks.h"
 #include "runtime/scratch.h"
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "ops/activation.h"
 #include "ops/context.h"
 #include "runtime/scratch.h"
 
@@ -22,37 +23,46 @@ void for_each_row(const Context& context, size_t n_rows, const Fn& fn) {
   });
 }
 
-// Activations as produced: f32 values, and where the engine computes in bf16 their rounded twin.
+// Rows of activations that an operation produces, with memory for twins.
 struct RowBuffer {
   float* f32 = nullptr;
-  uint16_t* bf16 = nullptr;  // null: everything stays f32
+  uint16_t* bf16 = nullptr;  // null: nothing of the model reads it
   size_t ld = 0;
 
   float* row(size_t i) const { return f32 + i * ld; }
 
-  // Rounds columns [first, first + n) of row i into bf16.
-  void round_row(const kernels::VectorKernels& kernels, size_t i, size_t first, size_t n) const {
-    if (bf16 != nullptr) kernels.f32_to_bf16(f32 + i * ld + first, n, bf16 + i * ld + first);
+  // Makes the twins of columns [first, first + n) of row i, best while the row is in the cache.
+  void prepare(
+      const kernels::VectorKernels& kernels, Twins twins, size_t i, size_t first, size_t n) const {
+    if (!twins.contains(ActivationFormat::kBF16)) return;
+    kernels.f32_to_bf16(f32 + i * ld + first, n, bf16 + i * ld + first);
+  }
+
+  // The rows for products that read the twins that were prepared.
+  Activation activation(Twins twins) const {
+    return {f32, twins.contains(ActivationFormat::kBF16) ? bf16 : nullptr, ld};
   }
 };
 
-// Asks for n_rows rows of ld values; their bf16 twin only where the engine rounds.
-inline void plan_buffer(ScratchPlan* plan, RowBuffer* buffer, size_t n_rows, size_t ld, bool bf16) {
+// Asks for n_rows rows of ld values, and for their twins.
+inline void plan_buffer(
+    ScratchPlan* plan, RowBuffer* buffer, size_t n_rows, size_t ld, Twins twins) {
   buffer->ld = ld;
   plan->add(&buffer->f32, n_rows * ld);
-  if (bf16) plan->add(&buffer->bf16, n_rows * ld);
+  if (twins.contains(ActivationFormat::kBF16)) plan->add(&buffer->bf16, n_rows * ld);
 }
 
-// out rows = rms_norm of x's rows [n_rows, out.ld], and their rounded twins.
+// out rows = rms_norm of x's rows [n_rows, out.ld], and their twins.
 inline void normalise_rows(const OpContext& context,
                            const float* x,
                            size_t n_rows,
                            const std::vector<float>& weight,
                            float eps,
+                           Twins twins,
                            const RowBuffer& out) {
   for_each_row(context, n_rows, [&](size_t i) {
     context.vector().rms_norm(x + i * out.ld, weight.data(), out.ld, eps, out.row(i));
-    out.round_row(context.vector(), i, 0, out.ld);
+    out.prepare(context.vector(), twins, i, 0, out.ld);
   });
 }
 

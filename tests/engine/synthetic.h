@@ -32,6 +32,9 @@ class SyntheticCheckpoint {
   SyntheticCheckpoint(const nlohmann::json& config, DType matrix_type, uint32_t seed)
       : config_(config), matrix_type_(matrix_type), random_(seed) {}
 
+  // Tensors whose names contain the text have another type.
+  void set_type(const std::string& text, DType type) { types_[text] = type; }
+
   // Creates `dir` with config.json and model.safetensors.
   void write(const std::string& dir) {
     const ModelConfig config = parse_model_config(config_.dump(), "config.json").value();
@@ -114,6 +117,9 @@ class SyntheticCheckpoint {
            DType type,
            double sigma = 0,
            double mean = 0) {
+    for (const auto& [text, other] : types_) {
+      if (name.find(text) != std::string::npos) type = other;
+    }
     Matrix matrix = {rows, cols, {}};
     const size_t width = cols == 0 ? 1 : cols;
     if (sigma == 0) sigma = 1.0 / std::sqrt(static_cast<double>(width));
@@ -196,6 +202,7 @@ class SyntheticCheckpoint {
 
   nlohmann::json config_;
   DType matrix_type_;
+  std::map<std::string, DType> types_;
   std::mt19937 random_;
   nlohmann::json header_ = nlohmann::json::object();
   std::string data_;

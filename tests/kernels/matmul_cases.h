@@ -21,12 +21,9 @@ struct MatmulCase {
   DType weight;
 
   MatmulFn in(const KernelTable& table) const {
-    const MatmulKernels& kernels = *table.matmul;
-    const MatmulByWeight& by_weight = activation == DType::kF32
-                                          ? (transposed ? kernels.nt_f32 : kernels.nn_f32)
-                                          : (transposed ? kernels.nt_bf16 : kernels.nn_bf16);
-    const MatmulFn fns[] = {by_weight.f32, by_weight.f16, by_weight.bf16, by_weight.e4m3};
-    return fns[static_cast<size_t>(weight)];
+    const ActivationFormat format =
+        activation == DType::kF32 ? ActivationFormat::kF32 : ActivationFormat::kBF16;
+    return table.matmul->product(transposed, format, weight);
   }
 
   std::string name() const {
@@ -94,8 +91,12 @@ class RandomMatrix {
   }
 
   WeightView view() const {
-    return {stored_.data,     stored_.ld,   stored_.dtype == DType::kE4M3 ? stored_.scale : nullptr,
-            stored_.scale_ld, stored_.row0, stored_.col0};
+    return {stored_.data,
+            stored_.ld * dtype_bytes(stored_.dtype),
+            stored_.dtype == DType::kE4M3 ? stored_.scale : nullptr,
+            stored_.scale_ld,
+            stored_.row0,
+            stored_.col0};
   }
 
  private:

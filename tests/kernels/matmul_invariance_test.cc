@@ -49,8 +49,8 @@ std::vector<float> product(const MatmulCase& kernel,
   std::vector<float> c(m * n, 0.5F);
   const auto& a = operands.a.stored();
   WeightView w = operands.w.view();
-  const size_t skipped = kernel.transposed ? j0 * w.ld : j0;
-  w.data = static_cast<const unsigned char*>(w.data) + skipped * dtype_bytes(kernel.weight);
+  w.data = static_cast<const unsigned char*>(w.data) +
+           (kernel.transposed ? j0 * w.row_bytes : j0 * dtype_bytes(kernel.weight));
   (kernel.transposed ? w.row0 : w.col0) += j0;
   fn({.a = static_cast<const unsigned char*>(a.data) + i0 * a.ld * dtype_bytes(a.dtype),
       .lda = a.ld,

@@ -30,16 +30,17 @@ struct Blocks {
   OpContext context{select_kernels().value(), &threads};
   PagePool pool = make_pool();
   std::vector<int32_t> pages;
-  MlaDsaBlock attention{config, options, context, &pool, true};
-  FeedForwardBlock feed_forward{config, context, kTokens, true};
-  Residual residual{context, static_cast<size_t>(config.hidden_size), 1e-5F, true};
+  Twins twins = read_by(context, layer(1));
+  MlaDsaBlock attention{config, options, context, &pool, twins};
+  FeedForwardBlock feed_forward{config, context, kTokens, twins};
+  Residual residual{context, static_cast<size_t>(config.hidden_size), 1e-5F, twins};
   AlignedBuffer scratch;
   std::vector<int32_t> tokens = std::vector<int32_t>(kTokens);
   PlacedStep step;
 
   Blocks() {
     EXPECT_TRUE(loaded.problems.empty());
-    EXPECT_TRUE(pool.acquire(1, &pages).ok());
+    EXPECT_TRUE(pool.numbers().acquire(1, &pages).ok());
     ScratchPlan plan;
     attention.plan(&plan);
     feed_forward.plan(&plan);
@@ -60,7 +61,9 @@ struct Blocks {
   }
 
   const LayerWeights& layer(size_t index) const { return loaded.weights.layers[index]; }
-  Activation input(size_t index) { return residual.read(layer(index).input_norm); }
+  Activation input(size_t index) {
+    return residual.read(layer(index).input_norm, attention.input_twins(layer(index)));
+  }
 };
 
 // A selection with memory of its own.
@@ -135,11 +138,11 @@ TEST(AttentionBlock, PutsItsOutputWhereTheResidualWantsIt) {
 TEST(FeedForwardBlock, PutsItsOutputWhereTheResidualWantsIt) {
   Blocks blocks;
   for (const size_t layer : {size_t{0}, size_t{1}}) {  // dense, mixture of experts
-    const Activation x = blocks.residual.read(blocks.layer(layer).post_attention_norm);
+    const LayerWeights& weights = blocks.layer(layer);
+    const Activation x =
+        blocks.residual.read(weights.post_attention_norm, blocks.feed_forward.input_twins(weights));
     std::vector<float> apart(kTokens * blocks.residual.width());
-    const auto run = [&](const BlockOutput& y) {
-      blocks.feed_forward.run(blocks.layer(layer), x, y);
-    };
+    const auto run = [&](const BlockOutput& y) { blocks.feed_forward.run(weights, x, y); };
     run({apart.data(), blocks.residual.width(), false});
     EXPECT_NE(apart, std::vector<float>(apart.size()));
     expect_same_in_place(apart, run, blocks.residual.width());

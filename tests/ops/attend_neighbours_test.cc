@@ -13,7 +13,7 @@
 
 #include "dsa/thread_pool.h"
 
-#include "ops/mla.h"
+#include "ops/attend_rows.h"
 #include "runtime/aligned_buffer.h"
 #include "tests/kernels/tiers.h"
 

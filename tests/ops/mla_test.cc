@@ -42,6 +42,31 @@ std::string name_of(const testing::TestParamInfo<Case>& info) {
          (c.own_rows ? "_own_" : "_cached_") + cache_format_name(c.format);
 }
 
+// W_UK of each head transposed and W_UV, in matrices of their own.
+struct Apart {
+  std::vector<float> uk;  // [n_heads, d_latent, d_nope]
+  std::vector<float> uv;  // [n_heads, d_v, d_latent]
+
+  explicit Apart(const std::vector<float>& together) {
+    for (size_t h = 0; h < kDims.n_heads; ++h) {
+      const float* head = together.data() + h * kPerHead * kDims.d_latent;
+      for (size_t d = 0; d < kDims.d_latent; ++d) {
+        for (size_t i = 0; i < kDims.d_nope; ++i)
+          uk.push_back(head[i * kDims.d_latent + d]);
+      }
+      const float* values = head + kDims.d_nope * kDims.d_latent;
+      uv.insert(uv.end(), values, values + kDims.d_v * kDims.d_latent);
+    }
+  }
+
+  MlaWeights weights() const {
+    const size_t n = kDims.n_heads;
+    const Weight k = Weight::dense(DType::kF32, uk.data(), n * kDims.d_latent, kDims.d_nope);
+    const Weight v = Weight::dense(DType::kF32, uv.data(), n * kDims.d_v, kDims.d_latent);
+    return {{k, 0, kDims.d_latent, kDims.d_latent, true}, {v, 0, kDims.d_v, kDims.d_v, false}};
+  }
+};
+
 // A layer's cache of kContext rows; the queries are its last tokens.
 class Mla : public testing::TestWithParam<Case> {
  protected:
@@ -120,19 +145,22 @@ class Mla : public testing::TestWithParam<Case> {
     return sum;
   }
 
-  std::vector<float> run(const kernels::KernelTable* table, int n_threads) {
+  std::vector<float> run(const kernels::KernelTable* table,
+                         int n_threads,
+                         bool stored_apart = false) {
     ThreadPool pool(n_threads);
     const OpContext context = {table, &pool};
     MlaScratch scratch;
     ScratchPlan plan;
-    scratch.plan(context, kDims, layout_, false, n_queries(), kContext,
-                 std::max<size_t>(GetParam().top_k, 1), &plan);
+    scratch.plan(context, kDims, layout_, {},
+                 {n_queries(), kContext, std::max<size_t>(GetParam().top_k, 1)}, &plan);
     const AlignedBuffer memory = plan.allocate("test").value();
     const void* data = w_.data();
-    Weight kv_b;
-    kv_b.data = static_cast<const uint8_t*>(data);
-    kv_b.rows = kDims.n_heads * kPerHead;
-    kv_b.cols = kDims.d_latent;
+    MlaWeights weights =
+        split_kv_up(Weight::dense(DType::kF32, data, kDims.n_heads * kPerHead, kDims.d_latent),
+                    kDims.d_nope, kDims.d_v);
+    const Apart apart(w_);
+    if (stored_apart) weights = apart.weights();
     const float* own = rows_.data() + first_position() * kDims.d_row();
     const MlaQueries queries = {{q_.data(), nullptr, kDims.n_heads * kDims.d_q()},
                                 n_queries(),
@@ -141,7 +169,7 @@ class Mla : public testing::TestWithParam<Case> {
     SelectionLists lists;
     if (!counts_.empty()) lists = {positions_.data(), counts_.data(), GetParam().top_k};
     std::vector<float> out(n_queries() * kDims.n_heads * kDims.d_v);
-    mla_attention(context, kDims, queries, kv_b, view(), lists, &scratch, out.data());
+    mla_attention(context, {kDims, queries, weights, view(), lists, &scratch, out.data()});
     return out;
   }
 
@@ -173,6 +201,17 @@ TEST_P(Mla, AgreesWithTheExpandedFormInFloat64OnEveryTierAndAnyNumberOfThreads) 
       }
     }
   }
+}
+
+TEST_P(Mla, TakesWUkTransposedAndWUvApart) {
+  if (GetParam().top_k > 0) select(GetParam().top_k);
+  const std::vector<float> together = run(kernels::chosen_table(), 2);
+  const std::vector<float> apart = run(kernels::chosen_table(), 2, true);
+  // Another order of sums, which decides how a query or weight is rounded to bf16; logits are of
+  // the order of 1.
+  const float tolerance = GetParam().format == CacheFormat::kF32 ? 1e-5F : 3e-3F;
+  for (size_t i = 0; i < apart.size(); ++i)
+    ASSERT_NEAR(apart[i], together[i], tolerance) << "element " << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(Steps,

@@ -82,7 +82,14 @@ struct InPanel {
 
 template <class Bits>
 inline const Bits* element(const WeightView& w, size_t row, size_t col) {
-  return static_cast<const Bits*>(w.data) + row * w.ld + col;
+  const void* first = static_cast<const unsigned char*>(w.data) + row * w.row_bytes;
+  return static_cast<const Bits*>(first) + col;
+}
+
+// From one row to the next, in elements.
+template <class Bits>
+inline size_t row_step(const WeightView& w) {
+  return w.row_bytes / sizeof(Bits);
 }
 
 // What the values that W loads from the view's (row, col) are multiplied by.

@@ -109,13 +109,13 @@ struct ColumnPanel {
 template <class Math, class W>
 DSA_LEAF void fill_panel(const MatmulArgs& args, size_t first, ColumnPanel<Math>& panel) {
   constexpr size_t kPair = Math::kPair;
+  const size_t ld = row_step<typename W::Bits>(args.w);
   panel.first = first;
   panel.depth = chunk_end<Math, W>(args, first) - first;
   const auto convert = [&](size_t k, auto count) {
     typename Math::Vec step[kTileVectors];
     load_step<Math, W, decltype(count){}>(
-        element<typename W::Bits>(args.w, first + k, panel.column), args.w.ld, panel.n_columns,
-        step);
+        element<typename W::Bits>(args.w, first + k, panel.column), ld, panel.n_columns, step);
     typename Math::Element* to = panel.steps[k / kPair];
     unroll<kTileVectors>([&](auto v) { Math::store(to + v * Math::kStep, step[v]); });
   };
@@ -204,6 +204,7 @@ DSA_LEAF void strip_tile(const MatmulArgs& args,
   constexpr size_t kPair = Math::kPair;
   using Bits = typename W::Bits;
   const auto* a = static_cast<const typename A::Bits*>(args.a);
+  const size_t ld = row_step<Bits>(args.w);
   F32 acc[kM][kTileVectors];
   unroll<kM>([&](auto i) {
     unroll<kTileVectors>(
@@ -215,13 +216,13 @@ DSA_LEAF void strip_tile(const MatmulArgs& args,
     const Bits* from = element<Bits>(args.w, k, column);
     for (size_t row = kStripAhead; row < kStripAhead + kPair; ++row) {
       for (size_t j = 0; j < kTileColumns; j += 64 / sizeof(Bits))
-        __builtin_prefetch(from + row * args.w.ld + j, 0, 2);
+        __builtin_prefetch(from + row * ld + j, 0, 2);
     }
-    load_step<Math, W, kPair>(from, args.w.ld, n_columns, step);
+    load_step<Math, W, kPair>(from, ld, n_columns, step);
     add_step<Math, A, kM, kPair>(a + k, args.lda, step, acc);
   }
   if (k < end) {
-    load_step<Math, W, 1>(element<Bits>(args.w, k, column), args.w.ld, n_columns, step);
+    load_step<Math, W, 1>(element<Bits>(args.w, k, column), ld, n_columns, step);
     add_step<Math, A, kM, 1>(a + k, args.lda, step, acc);
   }
   unroll<kM>([&](auto i) {

@@ -103,7 +103,9 @@ DSA_LEAF void direct_tile(const MatmulArgs& args, size_t i0, size_t j0, size_t c
   const typename A::Bits* a[kM];
   const typename W::Bits* w[kN];
   F32 total[kM][kN];
-  const Prefetch prefetch = {args.k, args.k, kN * args.w.ld};  // the next tile, while this computes
+  const Prefetch prefetch = {
+      args.k, args.k,
+      kN * row_step<typename W::Bits>(args.w)};  // the next tile, while this computes
   unroll<kM>(
       [&](auto i) { a[i] = static_cast<const typename A::Bits*>(args.a) + (i0 + i) * args.lda; });
   unroll<kN>([&](auto j) {  // beyond the edge: the last row once more, not written

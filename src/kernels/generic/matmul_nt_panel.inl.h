@@ -55,8 +55,9 @@ template <class Math, class W, bool kFolded>
 inline void fill_row(const MatmulArgs& args, size_t row, size_t j, Panel<Math>& panel) {
   const auto* from = element<typename W::Bits>(args.w, row, panel.first);
   // The same rows' next chunk, or the first one of the rows that come next.
-  const Prefetch prefetch = {panel.depth, args.k - panel.first,
-                             kPanels * kPanelRows * args.w.ld - panel.first};
+  const Prefetch prefetch = {
+      panel.depth, args.k - panel.first,
+      kPanels * kPanelRows * row_step<typename W::Bits>(args.w) - panel.first};
   if constexpr (kFolded && W::kScaled) {
     for (size_t k = 0, end = 0; k < panel.depth; k = end) {
       end = block_end(args.w.col0 + panel.first, k, panel.depth);

@@ -1,4 +1,4 @@
-#include "ops/mlp.h"
+#include "ops/moe.h"
 
 #include <gmock/gmock.h>
 
