@@ -1,15 +1,22 @@
 # One static library per layer. The link graph repeats the include rules of tools/check_layers.
-#   dsa_layer(<name> [DEPENDS layer...] [LIBRARIES target...])
+#   dsa_layer(<name> [DEPENDS layer...] [LIBRARIES target...] [FUZZABLE])
+# FUZZABLE: it reads untrusted input.
 function(dsa_layer name)
-  cmake_parse_arguments(ARG "" "" "DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "FUZZABLE" "" "DEPENDS;LIBRARIES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   if(sources)
     add_library(dsa_${name} STATIC ${sources})
     set(scope PUBLIC)
     target_link_libraries(dsa_${name} PRIVATE $<BUILD_INTERFACE:dsa_warnings_src>)
+    if("fmt::fmt" IN_LIST ARG_LIBRARIES)
+      dsa_precompile(dsa_${name} layers LINK dsa_warnings_src)
+    endif()
   else()
     add_library(dsa_${name} INTERFACE)
     set(scope INTERFACE)
+  endif()
+  if(ARG_FUZZABLE)
+    dsa_fuzzable(dsa_${name})
   endif()
   target_include_directories(dsa_${name} ${scope}
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
