@@ -33,7 +33,7 @@ struct EngineOptions {
   int64_t max_interleaved_tokens = 0;  // likewise, of a pass begun while another is under way, in
                                        // scratch memory of its own; 0: there can be none
   int n_threads = 0;                   // 0: every hardware thread
-  AttentionOptions attention;
+  AttentionOptions attention = {};
 };
 
 using PageId = int32_t;  // a page of the pool: EngineOptions::page_tokens tokens in every layer
