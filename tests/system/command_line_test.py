@@ -115,7 +115,7 @@ class CommandLine(unittest.TestCase):
                 with self.subTest(command=args[0]):
                     code, _, err = run(*args)
                     self.assertEqual(code, 0)
-                    self.assertIn(f"dsa {args[0]}: warning: a context of 1,025 tokens is more", err)
+                    self.assertIn(f"dsa {args[0]}: warning: a context of 1,025 tokens exceeds", err)
                     self.assertNotIn("warning", run(*args, "-q")[2])
 
     def test_a_model_that_is_not_there_is_one_line_with_its_path_and_exit_code_1(self):

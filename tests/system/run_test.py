@@ -158,7 +158,7 @@ class Run(unittest.TestCase):
 
     def test_a_context_beyond_the_model_warns(self):
         _, _, err = run("run", "-m", MODEL, "-p", PROMPT, "-n", "1", "--ctx", "2000")
-        self.assertIn("dsa run: warning: a context of 2,000 tokens is more than the 1,024", err)
+        self.assertIn("dsa run: warning: a context of 2,000 tokens exceeds the 1,024", err)
 
     def test_an_empty_prompt_is_refused(self):
         code, _, err = run(*GREEDY, "-p", "")
