@@ -1,8 +1,7 @@
 # One static library per layer. The link graph repeats the include rules of tools/check_layers.
-#   dsa_layer(<name> [DEPENDS layer...] [LIBRARIES target...] [FUZZABLE])
-# FUZZABLE: it reads untrusted input.
+#   dsa_layer(<name> [DEPENDS layer...] [LIBRARIES target...])
 function(dsa_layer name)
-  cmake_parse_arguments(ARG "FUZZABLE" "" "DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LIBRARIES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   if(sources)
     add_library(dsa_${name} STATIC ${sources})
@@ -14,9 +13,6 @@ function(dsa_layer name)
   else()
     add_library(dsa_${name} INTERFACE)
     set(scope INTERFACE)
-  endif()
-  if(ARG_FUZZABLE)
-    dsa_fuzzable(dsa_${name})
   endif()
   target_include_directories(dsa_${name} ${scope}
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>

@@ -3,7 +3,7 @@
 #include <numeric>
 #include <optional>
 #include <random>
-#include <ranges>
+#include <span>
 
 #include "dsa_measure/bench.h"
 
@@ -402,9 +402,10 @@ Status bench_kernels(const KernelBenchOptions& options,
   DSA_ASSIGN_OR_RETURN(data.weights[1], make_weight(data.fp8, DType::kE4M3));
   bool known = false;
   int64_t n_measured = 0;
-  for (const kernels::Tier& tier : kernels::tiers() | std::views::reverse) {
-    const kernels::KernelTable* table = tier.table;
-    if (!tier.runs_here || (!options.tier.empty() && options.tier != table->tier_name)) continue;
+  const std::span<const kernels::Tier> tiers = kernels::tiers();
+  for (auto tier = tiers.rbegin(); tier != tiers.rend(); ++tier) {
+    const kernels::KernelTable* table = tier->table;
+    if (!tier->runs_here || (!options.tier.empty() && options.tier != table->tier_name)) continue;
     known = true;
     for (const int n_threads : options.threads) {
       ThreadPool pool(n_threads);

@@ -33,7 +33,9 @@ void attend_one(const OpContext& context,
                 uint8_t* scratch,
                 size_t scratch_bytes) {
   const auto n_rows = static_cast<size_t>(args.counts[0]);
-  const auto [n_parts, part_rows] = list_parts(n_rows);
+  const ListParts cut = list_parts(n_rows);
+  const size_t n_parts = cut.n_parts;
+  const size_t part_rows = cut.part_rows;
   const size_t n_groups = ceil_div(args.n_heads, kHeadsPerItem);
   const size_t d_latent = args.layout.d_latent;
   context.pool->parallel_for(static_cast<int64_t>(n_parts * n_groups),

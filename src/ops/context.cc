@@ -1,7 +1,7 @@
 #include "ops/context.h"
 
 #include <cstdlib>
-#include <ranges>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,8 +25,9 @@ std::vector<std::string> compiled_tiers() {
 
 std::vector<std::string> runnable_tiers() {
   std::vector<std::string> names;
-  for (const kernels::Tier& tier : kernels::tiers() | std::views::reverse) {
-    if (tier.runs_here) names.emplace_back(tier.table->tier_name);
+  const std::span<const kernels::Tier> tiers = kernels::tiers();
+  for (auto tier = tiers.rbegin(); tier != tiers.rend(); ++tier) {
+    if (tier->runs_here) names.emplace_back(tier->table->tier_name);
   }
   return names;
 }

@@ -34,8 +34,18 @@ double f32_dot(uint64_t rounds) noexcept {
   float a0 = unknown, a1 = unknown, a2 = unknown, a3 = unknown, a4 = unknown, a5 = unknown;
   float b0 = unknown, b1 = unknown, b2 = unknown, b3 = unknown, b4 = unknown, b5 = unknown;
   for (uint64_t i = 0; i < rounds; ++i) {
-    a0 *= factor, a1 *= factor, a2 *= factor, a3 *= factor, a4 *= factor, a5 *= factor;
-    b0 += factor, b1 += factor, b2 += factor, b3 += factor, b4 += factor, b5 += factor;
+    a0 *= factor;
+    a1 *= factor;
+    a2 *= factor;
+    a3 *= factor;
+    a4 *= factor;
+    a5 *= factor;
+    b0 += factor;
+    b1 += factor;
+    b2 += factor;
+    b3 += factor;
+    b4 += factor;
+    b5 += factor;
   }
   volatile float sum = a0 + a1 + a2 + a3 + a4 + a5 + b0 + b1 + b2 + b3 + b4 + b5;
   static_cast<void>(sum);
