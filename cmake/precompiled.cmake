@@ -13,13 +13,18 @@ set(DSA_COMMON_HEADERS <algorithm> <array> <chrono> <cmath> <cstdint> <cstring> 
   <functional> <limits> <map> <memory> <optional> <set> <span> <string> <string_view> <unordered_map>
   <utility> <vector> <fmt/format.h> <fmt/ranges.h> <nlohmann/json.hpp>)
 
-# dsa_precompile(<target> <kind> LINK <target>... HEADERS <header>...)
-# Targets of one kind share the result, so they are compiled with the same options. The first call
-# with a kind decides what is in it; LINK: what its headers need. Programs are compiled with other
+# dsa_precompile(<target> OWN HEADERS <header>...)
+# dsa_precompile(<target> <kind> LINK <target>... HEADERS <header>... OPTIONS <option>...)
+# Targets of one kind share the result, so they are compiled with the same options; the first call
+# with a kind decides what is in it. LINK: what its headers need. Programs are compiled with other
 # options than libraries (-fPIE), so a kind is of one or the other.
 function(dsa_precompile target kind)
   cmake_parse_arguments(ARG "" "" "LINK;HEADERS;OPTIONS" ${ARGN})
   if(NOT DSA_PRECOMPILE_HEADERS)
+    return()
+  endif()
+  if(kind STREQUAL "OWN")
+    target_precompile_headers(${target} PRIVATE ${DSA_COMMON_HEADERS} ${ARG_HEADERS})
     return()
   endif()
   if(NOT TARGET dsa_precompiled_${kind})
