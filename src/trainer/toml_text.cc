@@ -17,6 +17,11 @@ uint32_t code_point(std::string_view character) {
   return value;
 }
 
+bool begins_table_name(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '-' || c == '"' || c == '\'' || c == ']';  // toml++ refuses the empty name itself
+}
+
 class Rewriter {
  public:
   Rewriter(std::string_view text, const std::string& name) : text_(text), name_(name) {}
@@ -31,6 +36,7 @@ class Rewriter {
 
  private:
   Status take_ascii(char c) {
+    if (inside_ == 0 || c == '\n') DSA_RETURN_IF_ERROR(check_table_name(c));
     if (c == '\n') {
       ++line_;
       inside_ = 0;
@@ -46,6 +52,20 @@ class Rewriter {
       inside_ = c == '#' ? '#' : '\0';
     }
     copy();
+    return {};
+  }
+
+  // toml++ takes for granted that a name follows the brackets that begin a line.
+  Status check_table_name(char c) {
+    if (c == ' ' || c == '\t') return {};
+    if (c == '[' && (begins_line_ || n_brackets_ == 1)) {
+      ++n_brackets_;
+    } else if (n_brackets_ > 0 && !begins_table_name(c)) {
+      return refuse("a bracket without the name of a table");
+    } else {
+      n_brackets_ = 0;
+    }
+    begins_line_ = c == '\n';
     return {};
   }
 
@@ -90,6 +110,8 @@ class Rewriter {
   std::string out_;
   size_t at_ = 0;
   size_t line_ = 1;
+  bool begins_line_ = true;  // nothing but blanks before
+  int n_brackets_ = 0;       // that begin the line, and nothing after them
   char inside_ = 0;  // '#', '"' or '\'': a comment or a text; it ends with the line at the latest
 };
 

@@ -72,6 +72,13 @@ TEST(TrainConfig, TellsTheLineOfTextThatIsNotToml) {
   expect_refused("seed = 1\nseed = 2\n", "c.toml:4");
 }
 
+TEST(TrainConfig, RefusesATableWithoutAName) {
+  for (const char* text :
+       {"[", "[\n", "[*]", "[#", "[[", "[[*]]", "[[[data]]]", "  [ =", "[]", "# \n[."})
+    expect_refused(text, "not TOML");
+  EXPECT_TRUE(parse(" [ \"data\" ]\nseparator = '['").ok());
+}
+
 TEST(TrainConfig, TakesLettersOutsideAsciiInTextsAndCommentsAlone) {
   const auto config =
       parse("# \u00e9\ninit = \"d\u00e9 \\\" \u00e9\"\n[data]\nseparator = '\u00e9'\n",
