@@ -67,11 +67,11 @@ void Pass::State::drop() {
 // read.
 void Pass::State::end(bool completed) {
   for (size_t s = 0; s < steps_.size(); ++s) {
-    if (completed) sequences_[s]->commit(static_cast<int64_t>(steps_[s].tokens.size()));
-  }
-  if (!completed) {
-    for (SequencePages* const sequence : sequences_)
-      sequence->trim(pool_);
+    if (completed) {
+      sequences_[s]->commit(static_cast<int64_t>(steps_[s].tokens.size()));
+    } else {
+      sequences_[s]->trim(pool_);
+    }
   }
   ++ticket_;
   under_way_ = false;

@@ -178,13 +178,13 @@ std::span<const TensorRow> tensor_table() {
 }
 
 bool for_each_layer_tensor(const ModelConfig& config, int64_t layer, const VisitTensor& visit) {
-  const auto same_scope = [](const TensorRow* from) {
+  const auto end_of_scope = [](const TensorRow* from) {
     return std::find_if(from, std::end(kTable),
                         [from](const TensorRow& row) { return row.scope != from->scope; });
   };
   for (const TensorRow *begin = std::begin(kTable), *end = begin; begin != std::end(kTable);
        begin = end) {
-    end = same_scope(begin);
+    end = end_of_scope(begin);
     if (begin->scope == kExpert && !visit_experts(config, {begin, end}, layer, visit)) return false;
     if (begin->scope != kLayer) continue;
     for (const TensorRow* row = begin; row != end; ++row) {
