@@ -23,6 +23,7 @@ AnswerText::AnswerText(const dsa::Tokenizer& tokenizer, const ApiRequest& reques
     : decoder_(tokenizer, !request.chat),  // a chat's special tokens are part of its encoding
       filter_(request.stop),
       stream_(request.thinking, request.reads_tools),
+      silent_(request.silent_ids),
       chat_(request.chat),
       logprobs_(request.n_logprobs >= 0) {}
 
@@ -35,6 +36,7 @@ AnswerPiece AnswerText::push(const dsa::TokenEvent& token) {
     for (dsa::TokenLogprob& top : waiting_.back().top)
       top.logprob = finite(top.logprob);
   }
+  if (std::find(silent_.begin(), silent_.end(), token.id) != silent_.end()) return take("", false);
   const auto decoded = decoder_.push(token.id);
   if (!decoded.ok()) return take("", false);  // a padding row of the vocabulary has no text
   n_decoded_ += count_characters(*decoded);

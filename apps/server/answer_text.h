@@ -49,6 +49,7 @@ class AnswerText {
   dsa::StreamDecoder decoder_;
   text::StopFilter filter_;
   dsa::CompletionStream stream_;
+  std::vector<int32_t> silent_;
   bool chat_;
   bool logprobs_;
   bool has_calls_ = false;

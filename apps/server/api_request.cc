@@ -10,6 +10,7 @@
 #include "dsa/scheduler.h"
 
 #include "server/fields.h"
+#include "server/harmless_fields.h"
 
 namespace server {
 namespace {
@@ -49,6 +50,30 @@ void read_logit_bias(Fields& fields, const ModelInfo& model, ApiRequest& request
   }
 }
 
+// Of any 64 bits. -1 is a seed of the server's choice in vLLM and llama.cpp.
+uint64_t read_seed(Fields& fields) {
+  const Json* value = fields.find("seed");
+  if (value == nullptr || whole_number(*value) == -1) return random_seed();
+  if (value->is_number_unsigned()) return value->get<uint64_t>();
+  constexpr auto kLeast = std::numeric_limits<int64_t>::min();
+  const auto seed = fields.integer("seed", kLeast, std::numeric_limits<int64_t>::max());
+  return static_cast<uint64_t>(seed.value_or(0));
+}
+
+// llama.cpp and Ollama call it repeat_penalty and bound how far back it looks; here it counts all
+// generated tokens.
+void read_repeat_penalty(Fields& fields, dsa::SamplerOptions& sampler) {
+  for (const char* name : {"repeat_penalty", "repetition_penalty"}) {
+    const auto penalty = fields.number(name, 0.01, 100);
+    if (penalty) sampler.repeat_penalty = static_cast<float>(*penalty);
+  }
+  if (sampler.repeat_penalty == 1.0F) {
+    fields.ignore("repeat_last_n");
+  } else {
+    fields.accept_only("repeat_last_n", {-1}, "the penalty counts all generated tokens; want -1");
+  }
+}
+
 void read_sampling(Fields& fields, const ModelInfo& model, ApiRequest& request) {
   dsa::SamplerOptions& sampler = request.sampler;
   sampler = model.sampling;
@@ -62,12 +87,11 @@ void read_sampling(Fields& fields, const ModelInfo& model, ApiRequest& request) 
   set(sampler.min_p, fields.number("min_p", 0, 1));
   set(sampler.presence_penalty, fields.number("presence_penalty", -2, 2));
   set(sampler.frequency_penalty, fields.number("frequency_penalty", -2, 2));
-  set(sampler.repeat_penalty, fields.number("repetition_penalty", 0.01, 100));
-  const auto top_k = fields.integer("top_k", 0, std::numeric_limits<int32_t>::max());
-  if (top_k) sampler.top_k = static_cast<int32_t>(*top_k);
-  constexpr auto kLeast = std::numeric_limits<int64_t>::min();
-  const auto seed = fields.integer("seed", kLeast, std::numeric_limits<int64_t>::max());
-  sampler.seed = seed ? static_cast<uint64_t>(*seed) : random_seed();
+  read_repeat_penalty(fields, sampler);
+  // -1 is off in vLLM and llama.cpp, as 0 is.
+  const auto top_k = fields.count("top_k", -1, std::numeric_limits<int32_t>::max());
+  if (top_k) sampler.top_k = std::max(static_cast<int32_t>(*top_k), 0);
+  sampler.seed = read_seed(fields);
   read_logit_bias(fields, model, request);
 }
 
@@ -78,16 +102,64 @@ void read_stream(Fields& fields, ApiRequest& request) {
   if (!request.stream) fields.refuse("stream_options", "given, want it only with stream");
   Fields options(*value, fields.path_of("stream_options"));
   request.include_usage = options.flag("include_usage", false);
+  request.continuous_usage = options.flag("continuous_usage_stats", false) && request.include_usage;
   options.ignore("include_obfuscation");
   options.refuse_unread();
   fields.adopt(options.error());
 }
 
 void read_stop(Fields& fields, const ApiLimits& limits, ApiRequest& request) {
-  request.stop = fields.texts("stop", static_cast<size_t>(limits.max_stop_strings));
-  for (const std::string& stop : request.stop) {
-    if (stop.empty()) fields.refuse("stop", "\"\", want at least one character");
+  for (std::string& stop : fields.texts("stop", static_cast<size_t>(limits.max_stop_strings))) {
+    if (!stop.empty()) request.stop.push_back(std::move(stop));  // an empty text never occurs
   }
+}
+
+std::vector<int32_t> read_ids(Fields& fields,
+                              const char* name,
+                              const Json& list,
+                              const ModelInfo& model) {
+  std::vector<int32_t> ids;
+  for (const Json& entry : list) {
+    const auto id = whole_number(entry);
+    if (!id || *id < 0 || *id >= model.vocab_size) {
+      fields.refuse(name, entry, fmt::format("token ids from 0 to {}", model.vocab_size - 1));
+      return {};
+    }
+    ids.push_back(static_cast<int32_t>(*id));
+  }
+  return ids;
+}
+
+// Which tokens end an answer, and from when on.
+void read_ends(Fields& fields, const ModelInfo& model, ApiRequest& request) {
+  request.min_tokens = fields.count("min_tokens", 0, kManyTokens).value_or(0);
+  const bool ignore_eos = fields.flag("ignore_eos", false);
+  (ignore_eos ? request.silent_ids : request.end_ids) = model.end_ids;
+  const Json* more = fields.find("stop_token_ids");
+  if (more == nullptr) return;
+  if (!more->is_array() || more->size() > kMaxBiases) {
+    return fields.refuse("stop_token_ids", *more,
+                         fmt::format("an array of at most {} token ids", kMaxBiases));
+  }
+  for (const int32_t id : read_ids(fields, "stop_token_ids", *more, model))
+    request.end_ids.push_back(id);
+}
+
+// The names of OpenAI's API, then those of llama.cpp and Ollama; -1: what the context leaves.
+std::optional<int64_t> read_max_tokens(Fields& fields,
+                                       int64_t least,
+                                       const std::optional<int64_t>& otherwise) {
+  std::optional<int64_t> most = otherwise;
+  for (const char* name : {"num_predict", "n_predict", "max_tokens", "max_completion_tokens"}) {
+    const Json* value = fields.find(name);
+    if (value == nullptr) continue;
+    if (whole_number(*value) == -1) {
+      most.reset();
+    } else {
+      most = fields.count(name, least, kManyTokens).value_or(least);
+    }
+  }
+  return most;
 }
 
 // Fields that both kinds of request share.
@@ -96,24 +168,23 @@ void read_common(Fields& fields,
                  const ApiLimits& limits,
                  ApiRequest& request) {
   const auto name = fields.text("model");
-  if (name && *name != model.name && !fields.error()) {
+  if (name && !name->empty() && !model.is_called(*name) && !fields.error()) {
     ApiError error;
     error.status = 404;
     error.param = "model";
     error.code = "model_not_found";
-    error.message = fmt::format("model: {}, want \"{}\"", shown(Json(*name)), model.name);
+    error.message = fmt::format("model: {}, want {}", shown(Json(*name)), model.listed_names());
     fields.adopt(error);
   }
   request.n = fields.integer("n", 1, limits.max_choices).value_or(1);
   read_sampling(fields, model, request);
   read_stop(fields, limits, request);
+  read_ends(fields, model, request);
   read_stream(fields, request);
   request.use_prefix_cache = fields.flag("use_prefix_cache", true);
   request.cache_salt = fields.text("cache_salt").value_or("");
-  for (const char* harmless : {"user", "metadata", "service_tier", "safety_identifier",
-                               "prompt_cache_key", "prompt_cache_retention"}) {
-    fields.ignore(harmless);
-  }
+  fields.accept_only("best_of", {1, request.n}, "best_of is not supported, want 1 or n");
+  read_harmless(fields);
 }
 
 ApiError prompt_error(const std::string& param, int64_t n, int64_t most) {
@@ -147,20 +218,6 @@ std::vector<int32_t> encode_text(Fields& fields, const std::string& text, const 
   return prompt;
 }
 
-std::vector<int32_t> read_ids(Fields& fields, const Json& list, const ModelInfo& model) {
-  std::vector<int32_t> ids;
-  for (const Json& entry : list) {
-    const bool fits = entry.is_number_unsigned() &&
-                      entry.get<uint64_t>() < static_cast<uint64_t>(model.vocab_size);
-    if (!fits) {
-      fields.refuse("prompt", entry, fmt::format("token ids from 0 to {}", model.vocab_size - 1));
-      return {};
-    }
-    ids.push_back(entry.get<int32_t>());
-  }
-  return ids;
-}
-
 // A string, an array of strings, an array of token ids, or an array of those.
 void read_prompts(Fields& fields,
                   const ModelInfo& model,
@@ -176,7 +233,7 @@ void read_prompts(Fields& fields,
     return fields.refuse("prompt", *prompt, "text or token ids, or an array of them");
   }
   if (prompt->front().is_number()) {
-    out.prompts.push_back(read_ids(fields, *prompt, model));
+    out.prompts.push_back(read_ids(fields, "prompt", *prompt, model));
     return;
   }
   const auto count = static_cast<int64_t>(prompt->size());
@@ -188,11 +245,28 @@ void read_prompts(Fields& fields,
     if (entry.is_string()) {
       out.prompts.push_back(encode_text(fields, entry.get<std::string>(), model));
     } else if (entry.is_array()) {
-      out.prompts.push_back(read_ids(fields, entry, model));
+      out.prompts.push_back(read_ids(fields, "prompt", entry, model));
     } else {
       return fields.refuse("prompt", entry, "text or an array of token ids");
     }
   }
+}
+
+// A grammar says by itself when a text may end.
+void check_no_other_end(Fields& fields, const ApiRequest& request) {
+  const std::string want =
+      "given, want it only where no response_format or tool_choice is enforced";
+  if (!request.silent_ids.empty()) fields.refuse("ignore_eos", want);
+  if (request.min_tokens > 0) fields.refuse("min_tokens", want);
+}
+
+// n, or true for 1.
+int32_t read_completion_logprobs(Fields& fields) {
+  const Json* value = fields.find("logprobs");
+  if (value == nullptr || *value == Json(false)) return -1;
+  if (*value == Json(true)) return 1;
+  const auto n = fields.integer("logprobs", 0, dsa::kMaxLogprobs);
+  return static_cast<int32_t>(n.value_or(0));
 }
 
 ApiRequestOr finished(Fields& fields, const ApiLimits& limits, ApiRequest& request) {
@@ -203,6 +277,7 @@ ApiRequestOr finished(Fields& fields, const ApiLimits& limits, ApiRequest& reque
                   fmt::format("{} choices in all, want at most {}", choices, limits.max_choices));
   }
   if (!fields.error()) {
+    if (request.grammar) check_no_other_end(fields, request);
     const auto sampler = dsa::Sampler::create(request.sampler);
     if (!sampler.ok()) fields.adopt(api_error(sampler.status()));
   }
@@ -218,13 +293,9 @@ ApiRequestOr read_completion_request(const Json& body,
   Fields fields(body, "");
   ApiRequest request;
   read_common(fields, model, limits, request);
-  request.max_tokens =
-      fields.integer("max_tokens", 1, kManyTokens).value_or(kDefaultCompletionTokens);
-  const auto logprobs = fields.integer("logprobs", 0, dsa::kMaxLogprobs);
-  if (logprobs) request.n_logprobs = static_cast<int32_t>(*logprobs);
+  request.max_tokens = read_max_tokens(fields, 1, kDefaultCompletionTokens);
+  request.n_logprobs = read_completion_logprobs(fields);
   fields.accept_only("echo", {false}, "echo is not supported, want false");
-  fields.accept_only("suffix", {""}, "suffix is not supported");
-  fields.accept_only("best_of", {1, request.n}, "best_of is not supported, want 1 or n");
   if (!fields.error()) read_prompts(fields, model, limits, request);
   if (!fields.error()) {
     for (const auto& prompt : request.prompts)
@@ -238,15 +309,13 @@ ApiRequestOr read_chat_request(const Json& body, const ModelInfo& model, const A
   ApiRequest request;
   request.chat = true;
   read_common(fields, model, limits, request);
-  const auto old_most = fields.integer("max_tokens", 1, kManyTokens);
-  request.max_tokens =
-      fields.integer("max_completion_tokens", 1, kManyTokens).value_or(old_most.value_or(0));
+  request.max_tokens = read_max_tokens(fields, 1, std::nullopt);
   const bool logprobs = fields.flag("logprobs", false);
   const auto top = fields.integer("top_logprobs", 0, dsa::kMaxLogprobs);
-  if (top && !logprobs) fields.refuse("top_logprobs", "given, want it only with logprobs");
+  if (top.value_or(0) > 0 && !logprobs)
+    fields.refuse("top_logprobs", "given, want it only with logprobs");
   if (logprobs) request.n_logprobs = static_cast<int32_t>(top.value_or(0));
-  fields.accept_only("store", {false}, "nothing is stored, want false");
-  fields.accept_only("modalities", {Json::array({"text"})}, "want [\"text\"]");
+  fields.accept_only("echo", {false}, "echo is for completions, want false");
   ChatPrompt prompt = read_chat_prompt(fields, model);
   request.thinking = prompt.thinking;
   request.reads_tools = prompt.reads_tools;

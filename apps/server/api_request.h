@@ -21,12 +21,16 @@ struct ApiRequest {
   bool chat = false;
   std::vector<std::vector<int32_t>> prompts;  // one for a chat
   int64_t n = 1;                              // choices for each prompt
-  int64_t max_tokens = 0;                     // 0: as many as the context leaves
+  std::optional<int64_t> max_tokens;          // none: as many as the context leaves
+  int64_t min_tokens = 0;                     // no token of `end_ids` before
   dsa::SamplerOptions sampler;
   std::vector<std::string> stop;
-  int32_t n_logprobs = -1;  // as dsa::GenerateRequest
+  std::vector<int32_t> end_ids;     // tokens that end an answer
+  std::vector<int32_t> silent_ids;  // tokens that have no text: end ids that do not end
+  int32_t n_logprobs = -1;          // as dsa::GenerateRequest
   bool stream = false;
   bool include_usage = false;
+  bool continuous_usage = false;  // in every chunk
   bool use_prefix_cache = true;
   std::string cache_salt;    // prompts are shared among requests of the same one
   bool thinking = false;     // chat: the answer begins with reasoning

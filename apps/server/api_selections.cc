@@ -27,9 +27,9 @@ std::vector<int64_t> read_indexes(Fields& fields, const char* name, int64_t belo
   if (list == nullptr) return out;
   bool fits = list->is_array() && list->size() <= most;
   for (size_t i = 0; fits && i < list->size(); ++i) {
-    const Json& entry = (*list)[i];
-    fits = entry.is_number_unsigned() && entry.get<uint64_t>() < static_cast<uint64_t>(below);
-    if (fits) out.push_back(entry.get<int64_t>());
+    const auto number = whole_number((*list)[i]);
+    fits = number && *number >= 0 && *number < below;
+    if (fits) out.push_back(*number);
   }
   if (!fits) {
     fields.refuse(name, *list,
@@ -137,10 +137,9 @@ void Api::selections(const Shared& exchange) {
   found->prompt = request.prompts[0];
   dsa::GenerateRequest sequence;
   sequence.prompt = found->prompt;
-  sequence.max_tokens =
-      request.max_tokens > 0 ? request.max_tokens : std::numeric_limits<int32_t>::max();
+  sequence.max_tokens = request.max_tokens.value_or(std::numeric_limits<int32_t>::max());
   sequence.sampler = request.sampler;
-  sequence.stop_tokens = model_.end_ids;
+  sequence.stop_tokens = request.end_ids;
   sequence.use_prefix_cache = request.use_prefix_cache;
   sequence.cache_salt = cache_salt(exchange, request.cache_salt);
   sequence.timeout = context().timeout;

@@ -71,14 +71,13 @@ void Api::detokenize(const Shared& exchange) {
   } else {
     dsa::StreamDecoder decoder(*model_.tokenizer);
     for (const Json& token : *tokens) {
-      const bool fits = token.is_number_unsigned() &&
-                        token.get<uint64_t>() < uint64_t(model_.tokenizer->vocab_size());
-      if (!fits) {
+      const auto id = whole_number(token);
+      if (!id || *id < 0 || *id >= model_.tokenizer->vocab_size()) {
         fields.refuse("tokens", token,
                       fmt::format("token ids from 0 to {}", model_.tokenizer->vocab_size() - 1));
         break;
       }
-      auto piece = decoder.push(token.get<int32_t>());
+      auto piece = decoder.push(static_cast<int32_t>(*id));
       if (piece.ok()) text += *piece;
     }
     text += decoder.flush();

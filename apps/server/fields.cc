@@ -3,9 +3,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace server {
+
+std::optional<int64_t> whole_number(const Json& value) {
+  if (value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{INT64_MAX}) return {};
+  if (value.is_number_integer()) return value.get<int64_t>();
+  if (!value.is_number_float()) return {};
+  constexpr double kTwoTo63 = 9223372036854775808.0;
+  const auto number = value.get<double>();
+  const bool whole = number >= -kTwoTo63 && number < kTwoTo63 && std::floor(number) == number;
+  return whole ? std::optional(static_cast<int64_t>(number)) : std::nullopt;
+}
 
 Fields::Fields(const Json& object, std::string path) : object_(&object), path_(std::move(path)) {
   if (object.is_object()) return;
@@ -43,6 +54,7 @@ bool Fields::flag(const std::string& name, bool otherwise) {
   const Json* value = find(name);
   if (value == nullptr) return otherwise;
   if (value->is_boolean()) return value->get<bool>();
+  if (*value == Json(0) || *value == Json(1)) return *value == Json(1);
   refuse(name, *value, "true or false");
   return otherwise;
 }
@@ -61,12 +73,20 @@ std::optional<double> Fields::number(const std::string& name, double least, doub
 std::optional<int64_t> Fields::integer(const std::string& name, int64_t least, int64_t most) {
   const Json* value = find(name);
   if (value == nullptr) return std::nullopt;
-  const bool fits = value->is_number_integer() &&
-                    !(value->is_number_unsigned() && value->get<uint64_t>() > uint64_t{INT64_MAX});
-  if (fits && value->get<int64_t>() >= least && value->get<int64_t>() <= most) {
-    return value->get<int64_t>();
-  }
+  const auto number = whole_number(*value);
+  if (number && *number >= least && *number <= most) return number;
   refuse(name, *value, fmt::format("a whole number from {} to {}", least, most));
+  return std::nullopt;
+}
+
+std::optional<int64_t> Fields::count(const std::string& name, int64_t least, int64_t most) {
+  const Json* value = find(name);
+  if (value == nullptr) return std::nullopt;
+  const double number = value->is_number() ? value->get<double>() : std::nan("");
+  if (std::floor(number) == number && number >= static_cast<double>(least)) {
+    return number < static_cast<double>(most) ? static_cast<int64_t>(number) : most;
+  }
+  refuse(name, *value, fmt::format("a whole number of at least {}", least));
   return std::nullopt;
 }
 
@@ -92,7 +112,7 @@ std::vector<std::string> Fields::texts(const std::string& name, size_t most) {
 
 void Fields::accept_only(const std::string& name,
                          const std::vector<Json>& harmless,
-                         const char* why) {
+                         const std::string& why) {
   const Json* value = find(name);
   if (value == nullptr) return;
   if (std::find(harmless.begin(), harmless.end(), *value) == harmless.end()) {
@@ -103,7 +123,7 @@ void Fields::accept_only(const std::string& name,
 void Fields::refuse_unread() {
   if (!object_->is_object()) return;
   for (const auto& [name, value] : object_->items()) {
-    if (read_.count(name) > 0) continue;
+    if (value.is_null() || read_.count(name) > 0) continue;
     refuse(name.substr(0, 100), "unknown field");
     return;
   }

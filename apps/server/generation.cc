@@ -111,16 +111,22 @@ dsa::GenerateRequest Generation::sequence(size_t index) {
   Choice& choice = choices_[index];
   dsa::GenerateRequest out;
   out.prompt = request_.prompts[choice.prompt];
-  out.max_tokens =
-      request_.max_tokens > 0 ? request_.max_tokens : std::numeric_limits<int32_t>::max();
+  out.max_tokens = request_.max_tokens.value_or(std::numeric_limits<int32_t>::max());
   out.sampler = request_.sampler;
   out.sampler.seed += kSeedStep * index;
-  out.stop_tokens = context_.model->end_ids;
+  out.stop_tokens = request_.end_ids;
   out.n_logprobs = request_.n_logprobs;
   out.use_prefix_cache = request_.use_prefix_cache;
   out.cache_salt = request_.cache_salt;
   out.timeout = context_.timeout;
   if (choice.matcher) out.logits_filter = filter_of(*choice.matcher, &choice.grammar_failure);
+  if (request_.min_tokens > 0) {  // there is no matcher then
+    out.logits_filter.filter = [this, &choice](std::span<float> logits) {
+      if (choice.n_tokens >= request_.min_tokens) return;
+      for (const int32_t id : request_.end_ids)
+        logits[static_cast<size_t>(id)] = -std::numeric_limits<float>::infinity();
+    };
+  }
   const auto self = shared_from_this();
   out.on_token = [self, index](const dsa::TokenEvent& token) {
     return self->on_token(index, token);
@@ -169,7 +175,21 @@ void Generation::deliver(size_t index, AnswerPiece piece) {
   choice.begun = true;
 }
 
-bool Generation::send(const Json& chunk) {
+// Of what there is so far.
+Json Generation::usage_now() const {
+  int64_t prompt = 0;
+  int64_t completion = 0;
+  for (const std::vector<int32_t>& ids : request_.prompts)
+    prompt += static_cast<int64_t>(ids.size());
+  for (const Choice& choice : choices_)
+    completion += choice.n_tokens;
+  return {{"prompt_tokens", prompt},
+          {"completion_tokens", completion},
+          {"total_tokens", prompt + completion}};
+}
+
+bool Generation::send(Json chunk) {
+  if (request_.continuous_usage && chunk["usage"].is_null()) chunk["usage"] = usage_now();
   if (!streaming_) exchange_->start_stream();
   streaming_ = true;
   return exchange_->write("data: " + dump(chunk) + "\n\n");

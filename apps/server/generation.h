@@ -87,7 +87,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   bool on_token(size_t index, const dsa::TokenEvent& token);
   void on_done(size_t index, const dsa::GenerateResult& result);
   void deliver(size_t index, AnswerPiece piece);
-  bool send(const Json& chunk);
+  bool send(Json chunk);
+  Json usage_now() const;
   void refuse(size_t first, const dsa::Status& status);
   void finish_choices(size_t n);
   void cancel();

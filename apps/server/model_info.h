@@ -1,6 +1,7 @@
 // What the server knows of its model, apart from the engine.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -15,8 +16,9 @@ namespace server {
 
 // Threads  immutable once the server runs.
 struct ModelInfo {
-  std::string name;     // as /v1/models lists it
-  int64_t created = 0;  // seconds since 1970
+  std::string name;                  // in answers
+  std::vector<std::string> aliases;  // other names that requests may give
+  int64_t created = 0;               // seconds since 1970
   std::shared_ptr<const dsa::Tokenizer> tokenizer;
   dsa::Status chat;             // why this model gets no conversations; ok where it does
   std::vector<int32_t> prefix;  // before a plain prompt
@@ -26,6 +28,17 @@ struct ModelInfo {
   int64_t vocab_size = 0;
   int64_t max_context = 0;
   int64_t n_layers = 0;
+
+  bool is_called(const std::string& wanted) const {
+    return wanted == name || std::find(aliases.begin(), aliases.end(), wanted) != aliases.end();
+  }
+  // "a" or "b": for messages.
+  std::string listed_names() const {
+    std::string list = '"' + name + '"';
+    for (const std::string& alias : aliases)
+      list += " or \"" + alias + '"';
+    return list;
+  }
 };
 
 // Bounds of one request.

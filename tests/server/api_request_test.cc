@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace server {
 namespace {
@@ -17,6 +20,7 @@ const ModelInfo& model() {
     info.vocab_size = 2048;
     info.max_context = 1024;
     info.sampling.temperature = 0.8F;
+    info.end_ids = {1, 7};
     return info;
   }();
   return kModel;
@@ -26,6 +30,10 @@ ApiRequestOr chat(const std::string& fields) {
   const std::string text = R"({"messages":[{"role":"user","content":"Hi"}])" +
                            (fields.empty() ? "" : "," + fields) + "}";
   return read_chat_request(*parse_json(text), model(), {});
+}
+
+ApiRequestOr completion(const std::string& fields) {
+  return read_completion_request(*parse_json(R"({"prompt":"x",)" + fields + "}"), model(), {});
 }
 
 ApiRequest good(const ApiRequestOr& read) {
@@ -46,7 +54,8 @@ TEST(ApiRequest, WhatIsNotGivenIsTheModelsOrTheApisDefault) {
   const ApiRequest request = good(chat(""));
   EXPECT_TRUE(request.chat);
   EXPECT_EQ(request.n, 1);
-  EXPECT_EQ(request.max_tokens, 0);
+  EXPECT_EQ(request.max_tokens, std::nullopt);
+  EXPECT_EQ(request.end_ids, (std::vector<int32_t>{1, 7}));
   EXPECT_EQ(request.sampler.temperature, 0.8F);
   EXPECT_EQ(request.n_logprobs, -1);
   EXPECT_FALSE(request.stream);
@@ -160,8 +169,129 @@ TEST(ApiRequest, EveryFieldThatIsNotKnownIsRefused) {
   EXPECT_EQ(param(chat(R"("functions":[])")), "functions");
   EXPECT_EQ(param(chat(R"("web_search_options":{})")), "web_search_options");
   EXPECT_EQ(param(chat(R"("stream":true,"stream_options":{"x":1})")), "stream_options.x");
-  EXPECT_EQ(param(chat(R"("store":true)")), "store");
-  good(chat(R"("user":"me","metadata":{"a":"b"},"store":false,"service_tier":"auto")"));
+  EXPECT_EQ(param(chat(R"("guided_regex":"a")")), "guided_regex");
+  EXPECT_EQ(param(completion(R"("truncate_prompt_tokens":5)")), "truncate_prompt_tokens");
+}
+
+TEST(ApiRequest, FieldsWithoutEffectStopNobody) {
+  for (const char* fields :
+       {R"("user":"me","metadata":{"a":"b"},"store":true,"service_tier":"auto")",
+        R"("safety_identifier":"x","prompt_cache_key":"k","modalities":["text"])",
+        R"("keep_alive":"5m","num_ctx":2048,"num_thread":2,"repeat_penalty":1,"repeat_last_n":64)",
+        R"("cache_prompt":true,"id_slot":-1,"mirostat":0,"mirostat_tau":5,"typical_p":1.0)",
+        R"("priority":3,"skip_special_tokens":true,"use_beam_search":false,"length_penalty":2)",
+        R"("top_logprobs":0,"best_of":1.0,"echo":false,"guided_json":null,"no_such_field":null)"}) {
+    good(chat(fields));
+  }
+  good(completion(R"("suffix":"","best_of":2,"n":2,"logprobs":false)"));
+}
+
+TEST(ApiRequest, FieldsThatChangeAnAnswerAreRefusedUnlessTheirValueDoesNot) {
+  for (const auto& [fields, name] : std::vector<std::pair<const char*, const char*>>{
+           {R"("mirostat":2)", "mirostat"},
+           {R"("typical_p":0.9)", "typical_p"},
+           {R"("skip_special_tokens":false)", "skip_special_tokens"},
+           {R"("suffix":"end")", "suffix"},
+           {R"("verbosity":"low")", "verbosity"},
+           {R"("best_of":3)", "best_of"},
+           {R"("repeat_penalty":1.1,"repeat_last_n":64)", "repeat_last_n"}}) {
+    EXPECT_EQ(param(completion(fields)), name) << fields;
+  }
+}
+
+TEST(ApiRequest, ValuesThatMeanOffAreOff) {
+  EXPECT_EQ(good(chat(R"("top_k":-1)")).sampler.top_k, 0);
+  EXPECT_EQ(good(chat(R"("top_k":1e12)")).sampler.top_k, 2147483647);
+  EXPECT_EQ(good(chat(R"("max_tokens":-1)")).max_tokens, std::nullopt);
+  EXPECT_EQ(good(completion(R"("max_tokens":-1)")).max_tokens, std::nullopt);
+  EXPECT_EQ(good(completion(R"("max_tokens":null)")).max_tokens, 16);
+  EXPECT_TRUE(good(chat(R"("stop":"")")).stop.empty());
+  EXPECT_TRUE(good(chat(R"("stop":[])")).stop.empty());
+  EXPECT_EQ(good(chat(R"("stop":["","a"])")).stop, std::vector<std::string>{"a"});
+  EXPECT_NE(good(chat(R"("seed":-1)")).sampler.seed, good(chat(R"("seed":-1)")).sampler.seed);
+  EXPECT_EQ(param(chat(R"("top_k":-2)")), "top_k");
+  EXPECT_EQ(param(chat(R"("max_tokens":0)")), "max_tokens");
+  EXPECT_EQ(param(chat(R"("max_tokens":-2)")), "max_tokens");
+  EXPECT_EQ(param(chat(R"("top_p":-1)")), "top_p");
+}
+
+TEST(ApiRequest, WholeNumbersMayBeWrittenAsFloats) {
+  const ApiRequest request = good(completion(
+      R"("max_tokens":4.0,"n":2.0,"top_k":40.0,"seed":7.0,"logprobs":3.0,"min_tokens":2.0)"));
+  EXPECT_EQ(request.max_tokens, 4);
+  EXPECT_EQ(request.n, 2);
+  EXPECT_EQ(request.sampler.top_k, 40);
+  EXPECT_EQ(request.sampler.seed, 7U);
+  EXPECT_EQ(request.n_logprobs, 3);
+  EXPECT_EQ(request.min_tokens, 2);
+  EXPECT_EQ(
+      good(read_completion_request(*parse_json(R"({"prompt":[1.0,2e0]})"), model(), {})).prompts[0],
+      (std::vector<int32_t>{1, 2}));
+  EXPECT_EQ(param(chat(R"("max_tokens":4.5)")), "max_tokens");
+  EXPECT_EQ(param(chat(R"("n":1e300)")), "n");
+  EXPECT_EQ(param(chat(R"("seed":1e19)")), "seed");
+}
+
+TEST(ApiRequest, WhatIsLargerThanTheContextIsAsMuchAsItLeaves) {
+  for (const char* most : {"1000000000", "1e30", "18446744073709551615"})
+    EXPECT_GE(good(chat("\"max_tokens\":" + std::string(most))).max_tokens, 1000000000);
+}
+
+TEST(ApiRequest, ASeedIsAnyNumberOf64Bits) {
+  EXPECT_EQ(good(chat(R"("seed":18446744073709551615)")).sampler.seed, ~uint64_t{0});
+  EXPECT_EQ(param(chat(R"("seed":"x")")), "seed");
+}
+
+TEST(ApiRequest, LogprobsOfCompletionsMayBeAFlag) {
+  EXPECT_EQ(good(completion(R"("logprobs":true)")).n_logprobs, 1);
+  EXPECT_EQ(good(completion(R"("logprobs":false)")).n_logprobs, -1);
+  EXPECT_EQ(good(completion(R"("logprobs":0)")).n_logprobs, 0);
+  EXPECT_EQ(param(completion(R"("logprobs":21)")), "logprobs");
+  EXPECT_EQ(good(chat(R"("logprobs":1,"top_logprobs":2)")).n_logprobs, 2);
+}
+
+TEST(ApiRequest, OtherNamesOfMaxTokensAndRepetitionPenaltyAreUnderstood) {
+  EXPECT_EQ(good(completion(R"("n_predict":3)")).max_tokens, 3);
+  EXPECT_EQ(good(chat(R"("num_predict":3)")).max_tokens, 3);
+  EXPECT_EQ(good(chat(R"("num_predict":3,"max_tokens":5)")).max_tokens, 5);
+  EXPECT_EQ(good(chat(R"("repeat_penalty":1.25)")).sampler.repeat_penalty, 1.25F);
+}
+
+TEST(ApiRequest, WhichTokensEndAnAnswer) {
+  const ApiRequest endless = good(completion(R"("ignore_eos":true)"));
+  EXPECT_TRUE(endless.end_ids.empty());
+  EXPECT_EQ(endless.silent_ids, (std::vector<int32_t>{1, 7}));
+  EXPECT_EQ(good(completion(R"("stop_token_ids":[9])")).end_ids, (std::vector<int32_t>{1, 7, 9}));
+  EXPECT_EQ(good(completion(R"("stop_token_ids":[9],"ignore_eos":true)")).end_ids,
+            std::vector<int32_t>{9});
+  EXPECT_EQ(param(completion(R"("stop_token_ids":[2048])")), "stop_token_ids");
+  EXPECT_EQ(param(completion(R"("stop_token_ids":"a")")), "stop_token_ids");
+  const std::string json = R"("response_format":{"type":"json_object"},)";
+  EXPECT_EQ(param(chat(json + R"("ignore_eos":true)")), "ignore_eos");
+  EXPECT_EQ(param(chat(json + R"("min_tokens":1)")), "min_tokens");
+}
+
+TEST(ApiRequest, UsageInEveryChunkIsPartOfUsage) {
+  const auto request = good(chat(
+      R"("stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true})"));
+  EXPECT_TRUE(request.include_usage && request.continuous_usage);
+  EXPECT_FALSE(good(chat(R"("stream":true,"stream_options":{"continuous_usage_stats":true})"))
+                   .continuous_usage);
+  EXPECT_EQ(param(chat(R"("stream_options":{"include_usage":true})")), "stream_options");
+}
+
+TEST(ApiRequest, AnyNameOfTheModelIsTakenAndNoOther) {
+  ModelInfo named = model();
+  named.aliases = {"gpt-4o", "people/model"};
+  const auto read = [&](const char* name) {
+    const Json body = {{"prompt", "x"}, {"model", name}};
+    return read_completion_request(body, named, {});
+  };
+  for (const char* name : {"baby", "gpt-4o", "people/model", ""})
+    good(read(name));
+  const auto error = std::get<ApiError>(read("gpt-4"));
+  EXPECT_EQ(error.status, 404);
+  EXPECT_EQ(error.message, R"(model: "gpt-4", want "baby" or "gpt-4o" or "people/model")");
 }
 
 TEST(ParseJson, RefusesDepthAndBadTextWithShortMessages) {

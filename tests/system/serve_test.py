@@ -131,6 +131,33 @@ class Endpoints(unittest.TestCase):
         text = self.greedy(frequency_penalty=2, presence_penalty=2)
         self.assertNotEqual(text, self.greedy())
 
+    def test_an_end_that_is_ignored_or_put_off(self):
+        # The likeliest token of the answer is made its end.
+        token = self.server.complete(PROMPT, max_tokens=1, temperature=0, logprobs=0)
+        (end,) = self.server.post("/tokenize", {
+            "prompt": token["choices"][0]["text"], "add_special_tokens": False})["tokens"]
+        fields = {"max_tokens": 6, "temperature": 0, "stop_token_ids": [end]}
+        choice = self.server.complete(PROMPT, **fields)["choices"][0]
+        self.assertEqual((choice["text"], choice["finish_reason"]), ("", "stop"))
+        usage = self.server.complete(PROMPT, **fields, min_tokens=4)["usage"]
+        self.assertGreaterEqual(usage["completion_tokens"], 4)
+        with tempfile.TemporaryDirectory() as folder:
+            model = model_with(folder, generation_config={"eos_token_id": end})
+            with Server(model=model) as server:
+                fields = {"max_tokens": 6, "temperature": 0}
+                self.assertEqual(server.complete(PROMPT, **fields)["choices"][0]["text"], "")
+                usage = server.complete(PROMPT, **fields, ignore_eos=True)["usage"]
+                self.assertEqual(usage["completion_tokens"], 6)
+
+    def test_usage_so_far_in_every_chunk(self):
+        events = self.server.stream("/v1/completions", {
+            "prompt": PROMPT, "max_tokens": 6, "temperature": 0,
+            "stream_options": {"include_usage": True, "continuous_usage_stats": True}})
+        counts = [event["usage"]["completion_tokens"] for event in events]
+        self.assertEqual(counts, sorted(counts))
+        self.assertEqual((counts[0], counts[-1]), (1, 6))
+        self.assertEqual(len({event["usage"]["prompt_tokens"] for event in events}), 1)
+
     def test_a_chat_streams_what_it_answers(self):
         body = {"messages": [{"role": "developer", "content": "Be brief."},
                              {"role": "user", "content": [{"type": "text", "text": "Who?"}]}],
