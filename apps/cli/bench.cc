@@ -3,17 +3,17 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
-#include <map>
-#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "dsa/model_config.h"
 #include "dsa/version.h"
 
+#include "cli/command.h"
 #include "cli/io.h"
 #include "cli/options.h"
+#include "cli/text.h"
 
 namespace cli {
 namespace {
@@ -67,16 +67,16 @@ void change_shape(const std::string& change, dsa::ModelConfig& config) {
   } else if (good && key == "top_k") {
     config.indexer.top_k = value;
   } else {
-    throw CLI::ValidationError(
-        "--shape", fmt::format("\"{}\", want layers=N (at most {}), experts=N, dense=N, vocab=N "
-                               "or top_k=N",
-                               change, config.n_layers));
+    throw UsageError("--shape",
+                     fmt::format("\"{}\", want layers=N (at most {}), experts=N, dense=N, vocab=N "
+                                 "or top_k=N",
+                                 change, config.n_layers));
   }
 }
 
 std::vector<int64_t> parse_contexts(const std::string& option, const std::string& text) {
   std::vector<int64_t> contexts;
-  for (const std::string& word : CLI::detail::split(text, ',')) {
+  for (const std::string& word : split(text, ',')) {
     int64_t value = 0;
     const char* end = word.data() + word.size();
     auto parsed = std::from_chars(word.data(), end, value);
@@ -88,8 +88,8 @@ std::vector<int64_t> parse_contexts(const std::string& option, const std::string
     }
     constexpr int64_t kMost = int64_t{1} << 24;
     if (parsed.ec != std::errc() || parsed.ptr != end || value < 1 || value > kMost / unit) {
-      throw CLI::ValidationError(
-          option, fmt::format("\"{}\", want numbers of tokens such as 4096,32K,1M", text));
+      throw UsageError(option,
+                       fmt::format("\"{}\", want numbers of tokens such as 4096,32K,1M", text));
     }
     contexts.push_back(value * unit);
   }
@@ -99,27 +99,41 @@ std::vector<int64_t> parse_contexts(const std::string& option, const std::string
 }  // namespace
 
 dsa::Result<dsa::ModelConfig> read_shape(const std::string& shape) {
-  const std::vector<std::string> words = CLI::detail::split(shape, ',');
+  const std::vector<std::string> words = split(shape, ',');
   auto config = read_base_shape(words.front());
   for (size_t i = 1; config.ok() && i < words.size(); ++i)
     change_shape(words[i], *config);
   return config;
 }
 
+std::vector<size_t> parse_names(const std::string& option,
+                                const std::string& text,
+                                const std::vector<std::string>& names) {
+  std::vector<size_t> places;
+  for (const std::string& word : split(text, ',')) {
+    const auto found = std::find(names.begin(), names.end(), word);
+    if (found == names.end()) {
+      throw UsageError(option, fmt::format("\"{}\", want {}", word, fmt::join(names, " or ")));
+    }
+    places.push_back(static_cast<size_t>(found - names.begin()));
+  }
+  return places;
+}
+
 const char* mode_name(dsa::AttentionMode mode) {
   return mode == dsa::AttentionMode::kDsa ? "dsa" : "dense";
 }
 
-void add_contexts_option(CLI::App& app, std::vector<int64_t>& contexts) {
-  app.add_option_function<std::string>(
+void add_contexts_option(App& app, std::vector<int64_t>& contexts) {
+  app.add_option_function(
          "--context",
          [&contexts](const std::string& text) { contexts = parse_contexts("--context", text); },
          "Context lengths in tokens (default 4K,32K,128K)")
-      ->type_name("N[,N...]");
+      .type_name("N[,N...]");
 }
 
-void add_attention_option(CLI::App& app, std::vector<dsa::AttentionMode>& attention) {
-  app.add_option_function<std::string>(
+void add_attention_option(App& app, std::vector<dsa::AttentionMode>& attention) {
+  app.add_option_function(
          "--attention",
          [&attention](const std::string& text) {
            attention = parse_list<dsa::AttentionMode>(
@@ -127,12 +141,12 @@ void add_attention_option(CLI::App& app, std::vector<dsa::AttentionMode>& attent
                {{"dsa", dsa::AttentionMode::kDsa}, {"dense", dsa::AttentionMode::kDense}});
          },
          "dsa, dense or both (default both)")
-      ->type_name("A[,A]");
+      .type_name("A[,A]");
 }
 
-CLI::Option* add_weights_option(CLI::App& app, dsa::BenchWeights& weights) {
+Option add_weights_option(App& app, dsa::BenchWeights& weights) {
   return app
-      .add_option_function<std::string>(
+      .add_option_function(
           "--weights",
           [&weights](const std::string& text) {
             weights = parse_list<dsa::BenchWeights>("--weights", text,
@@ -142,28 +156,28 @@ CLI::Option* add_weights_option(CLI::App& app, dsa::BenchWeights& weights) {
                           .front();
           },
           "Type of random weights (default fp8)")
-      ->type_name("fp8|bf16|f32");
+      .type_name("fp8|bf16|f32");
 }
 
-CLI::Option* add_chunk_option(CLI::App& app, int64_t& prefill_tokens) {
+Option add_chunk_option(App& app, int64_t& prefill_tokens) {
   return app
       .add_option("--chunk", prefill_tokens,
                   fmt::format("Tokens of a prefill step (default {})", prefill_tokens))
-      ->type_name("N")
-      ->check(whole_number(1, 8192));
+      .type_name("N")
+      .check(whole_number(1, 8192));
 }
 
-void add_repetitions_option(CLI::App& app, int& repetitions) {
+void add_repetitions_option(App& app, int& repetitions) {
   app.add_option("--repetitions", repetitions,
                  fmt::format("Least number of measured runs per figure (default {})", repetitions))
-      ->type_name("N")
-      ->check(whole_number(1));
+      .type_name("N")
+      .check(whole_number(1));
 }
 
-void add_threads_option(CLI::App& app, int& n_threads) {
+void add_threads_option(App& app, int& n_threads) {
   app.add_option("--threads", n_threads, "Threads (default: all)")
-      ->type_name("N")
-      ->check(whole_number(1, 1024));
+      .type_name("N")
+      .check(whole_number(1, 1024));
 }
 
 std::string limits_text(const dsa::MachineLimits& limits) {
@@ -189,27 +203,15 @@ nlohmann::ordered_json limits_json(const dsa::MachineLimits& limits) {
           {"gather_bytes_per_second", limits.gather_bytes}};
 }
 
-Action add_bench(CLI::App& app) {
-  struct Kind {
-    const char* name;
-    const char* summary;
-    Action (*add)(CLI::App& app);
-  };
-  constexpr Kind kKinds[] = {
+Action add_bench(App& app) {
+  constexpr Subcommand kKinds[] = {
       {"attention", "One attention layer at several context lengths, part by part",
        add_bench_attention},
       {"kernels", "Every kernel of every tier, compared with its limit", add_bench_kernels},
       {"model", "A whole model at several context lengths", add_bench_model},
   };
-  app.require_subcommand(1);
   app.footer(kFooter);
-  auto actions = std::make_shared<std::map<const CLI::App*, Action>>();
-  for (const Kind& kind : kKinds) {
-    CLI::App* sub = app.add_subcommand(kind.name, kind.summary);
-    sub->group("Kinds");
-    (*actions)[sub] = kind.add(*sub);
-  }
-  return [&app, actions] { return actions->at(app.get_subcommands().front())(); };
+  return app.add_subcommands("Kinds", kKinds);
 }
 
 }  // namespace cli

@@ -1,7 +1,6 @@
 // dsa bench attention: one layer at real shape, from short contexts to long ones.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -129,13 +128,13 @@ Status run_bench(const Options& options) {
 
 }  // namespace
 
-Action add_bench_attention(CLI::App& app) {
+Action add_bench_attention(App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("--shape", options->shape,
                  "Layer dimensions: v32, glm5 or a config.json, with changes such "
                  "as\nv32,top_k=512 (default v32)")
-      ->type_name("SHAPE");
-  app.add_option_function<std::string>(
+      .type_name("SHAPE");
+  app.add_option_function(
          "--phase",
          [options](const std::string& text) {
            options->phases = parse_list<BenchPhase>(
@@ -143,19 +142,19 @@ Action add_bench_attention(CLI::App& app) {
                {{"decode", BenchPhase::kDecode}, {"prefill", BenchPhase::kPrefill}});
          },
          "decode, prefill or both (default decode)")
-      ->type_name("P[,P]");
+      .type_name("P[,P]");
   add_contexts_option(app, options->contexts);
   add_attention_option(app, options->attention);
   add_weights_option(app, options->layer.weights);
-  const auto* chunk = add_chunk_option(app, options->layer.prefill_tokens);
+  const auto chunk = add_chunk_option(app, options->layer.prefill_tokens);
   add_repetitions_option(app, options->layer.repetitions);
   add_threads_option(app, options->layer.n_threads);
   add_cache_options(app, options->layer.kv_cache, options->layer.index_cache);
   add_json_option(app, options->json);
   app.footer(kFooter);
   return [options, chunk] {
-    if (chunk->count() > 0 && !prefills(*options)) {
-      throw CLI::ValidationError("--chunk", "has no effect without --phase prefill");
+    if (chunk.given() && !prefills(*options)) {
+      throw UsageError("--chunk", "has no effect without --phase prefill");
     }
     return run_bench(*options);
   };

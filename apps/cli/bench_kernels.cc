@@ -1,7 +1,6 @@
 // dsa bench kernels: every kernel compared with the limit that binds it.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -93,13 +92,13 @@ Status run_bench(const Options& options) {
 
 }  // namespace
 
-Action add_bench_kernels(CLI::App& app) {
+Action add_bench_kernels(App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("--only", options->bench.only, "Measure only kernels whose name contains TEXT")
-      ->type_name("TEXT");
+      .type_name("TEXT");
   app.add_option("--tier", options->bench.tier,
                  "A tier that `dsa cpu` lists as runnable (default: all of them)")
-      ->type_name("TIER");
+      .type_name("TIER");
   add_repetitions_option(app, options->bench.repetitions);
   add_threads_option(app, options->n_threads);
   add_json_option(app, options->json);

@@ -1,7 +1,6 @@
 // dsa bench model: prefill and decode of a whole model against the context.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <fstream>
 #include <memory>
@@ -109,7 +108,7 @@ dsa::Result<Row> measure(dsa::ModelBench& bench, AttentionMode attention, int64_
 
 Status run_bench(const Options& options) {
   if (options.dir.empty() == options.shape.empty()) {
-    throw CLI::ValidationError("--model", "want either -m DIR or --shape SHAPE");
+    throw UsageError("--model", "want either -m DIR or --shape SHAPE");
   }
   auto limits = dsa::measure_machine(options.bench.n_threads);
   if (!limits.ok()) return limits.status();
@@ -148,18 +147,18 @@ Status run_bench(const Options& options) {
 
 }  // namespace
 
-Action add_bench_model(CLI::App& app) {
+Action add_bench_model(App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("-m,--model", options->dir, "Checkpoint directory")->type_name("DIR");
-  auto* shape =
+  app.add_option("-m,--model", options->dir, "Checkpoint directory").type_name("DIR");
+  const auto shape =
       app.add_option(
              "--shape", options->shape,
              "Random weights of this shape: v32, glm5 or a config.json, with changes such as\n"
              "v32,layers=2,experts=8,dense=1,vocab=4096")
-          ->type_name("SHAPE");
+          .type_name("SHAPE");
   add_contexts_option(app, options->contexts);
   add_attention_option(app, options->attention);
-  add_weights_option(app, options->weights)->needs(shape);
+  add_weights_option(app, options->weights).needs(shape);
   add_chunk_option(app, options->bench.prefill_tokens);
   add_repetitions_option(app, options->bench.repetitions);
   add_threads_option(app, options->bench.n_threads);

@@ -1,7 +1,6 @@
 // dsa cache: lists, verifies and purges a server's cache on disk.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <ctime>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -114,7 +113,7 @@ Status purge(const CacheOptions& options) {
 
 Status run_action(const CacheOptions& options) {
   if (!options.identity.empty() && options.action != "purge") {
-    throw CLI::ValidationError("--identity", "has no effect on " + options.action);
+    throw UsageError("--identity", "has no effect on " + options.action);
   }
   if (options.action == "ls") return list(options);
   return options.action == "verify" ? verify(options) : purge(options);
@@ -122,16 +121,16 @@ Status run_action(const CacheOptions& options) {
 
 }  // namespace
 
-Action add_cache(CLI::App& app) {
+Action add_cache(App& app) {
   auto options = std::make_shared<CacheOptions>();
   app.add_option("ACTION", options->action, "ls, verify or purge")
-      ->required()
-      ->check(CLI::IsMember({"ls", "verify", "purge"}))
-      ->type_name("");
-  app.add_option("DIR", options->dir, "Directory of the cache")->required();
+      .required()
+      .one_of({"ls", "verify", "purge"})
+      .type_name("");
+  app.add_option("DIR", options->dir, "Directory of the cache").required();
   app.add_option("--identity", options->identity,
                  "purge: delete only the pages of this identity, as shown by ls")
-      ->type_name("ID");
+      .type_name("ID");
   add_json_option(app, options->json);
   app.footer(kFooter);
   return [options] { return run_action(*options); };

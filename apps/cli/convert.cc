@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -93,10 +92,10 @@ Status make_random(const ConvertCommand& command, int64_t shard_bytes) {
 Status convert(const ConvertCommand& command) {
   const auto shard_bytes = static_cast<int64_t>(command.shard_gb * 1e9);
   if (!command.random.empty()) {
-    if (command.folders.size() != 1) throw CLI::ValidationError("--random: want one folder, OUT");
+    if (command.folders.size() != 1) throw UsageError("--random: want one folder, OUT");
     return make_random(command, shard_bytes);
   }
-  if (command.folders.size() != 2) throw CLI::ValidationError("want two folders, IN and OUT");
+  if (command.folders.size() != 2) throw UsageError("want two folders, IN and OUT");
   const auto report = dsa::convert_checkpoint(command.folders[0], command.folders[1],
                                               {.type = command.type, .shard_bytes = shard_bytes},
                                               [](int64_t, int64_t) { return !interrupted(); });
@@ -107,13 +106,13 @@ Status convert(const ConvertCommand& command) {
 
 }  // namespace
 
-Action add_convert(CLI::App& app) {
+Action add_convert(App& app) {
   auto command = std::make_shared<ConvertCommand>();
   app.add_option("FOLDERS", command->folders,
                  "IN: checkpoint to read, OUT: new folder to write; with --random only OUT")
-      ->required()
-      ->expected(1, 2);
-  app.add_option_function<std::string>(
+      .required()
+      .expected(1, 2);
+  app.add_option_function(
          "--type",
          [command](const std::string& text) {
            command->type = parse_list<dsa::WeightType>("--type", text,
@@ -123,22 +122,22 @@ Action add_convert(CLI::App& app) {
                                .front();
          },
          "Type of the matrices (default bf16)")
-      ->type_name("f32|bf16|fp8");
-  auto* random =
+      .type_name("f32|bf16|fp8");
+  const auto random =
       app.add_option("--random", command->random,
                      "Random weights of a shape: v32, glm5 or a config.json, with changes as in "
                      "`dsa bench model --shape`")
-          ->type_name("SHAPE");
+          .type_name("SHAPE");
   app.add_option("--tokenizer", command->tokenizer,
                  "Folder with the tokenizer for the random model (default: one token per byte)")
-      ->type_name("DIR")
-      ->needs(random);
+      .type_name("DIR")
+      .needs(random);
   app.add_option("--seed", command->seed, "Seed of the random weights")
-      ->capture_default_str()
-      ->needs(random);
+      .show_default()
+      .needs(random);
   app.add_option("--shard-gb", command->shard_gb, "Largest size of one file, in GB")
-      ->check(CLI::Range(1e-6, 1e6))
-      ->capture_default_str();
+      .range(1e-6, 1e6)
+      .show_default();
   app.add_flag("-q,--quiet", command->quiet, "Print no report");
   add_json_option(app, command->json);
   app.footer(kFooter);

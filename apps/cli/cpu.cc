@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -51,7 +50,7 @@ dsa::Status show_cpu(bool json) {
 
 }  // namespace
 
-Action add_cpu(CLI::App& app) {
+Action add_cpu(App& app) {
   auto json = std::make_shared<bool>(false);
   add_json_option(app, *json);
   app.footer(kFooter);

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
@@ -276,9 +275,9 @@ void print_document(const InspectOptions& options, const Inspection& found) {
 void check_batch(const InspectOptions& options, int64_t max_position) {
   const int64_t ctx = whole_pages(options, std::max<int64_t>(max_position, 1));
   if (options.batch > kLargestCount / ctx) {
-    throw CLI::ValidationError(
-        "--batch", fmt::format("{} sequences of {} tokens, want at most {} tokens together",
-                               options.batch, ctx, kLargestCount));
+    throw UsageError("--batch",
+                     fmt::format("{} sequences of {} tokens, want at most {} tokens together",
+                                 options.batch, ctx, kLargestCount));
   }
 }
 
@@ -317,33 +316,34 @@ Status inspect(const InspectOptions& options) {
 }
 
 // Memory is estimated from a configuration, which one file does not have.
-void refuse_options_of_a_directory(const CLI::App& app, const std::string& path) {
+void refuse_options_of_a_directory(const App& app, const std::string& path) {
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(path, ignored)) return;
-  for (const char* name : {"--ctx", "--batch", "--kv-cache", "--index-cache"}) {
-    if (app.count(name) == 0) continue;
-    throw CLI::ValidationError(name, "has no effect on one file, want a checkpoint directory");
+  for (const std::string& name : app.given()) {
+    if (name != "--ctx" && name != "--batch" && name != "--kv-cache" && name != "--index-cache") {
+      continue;
+    }
+    throw UsageError(name, "has no effect on one file, want a checkpoint directory");
   }
 }
 
 }  // namespace
 
-Action add_inspect(CLI::App& app) {
+Action add_inspect(App& app) {
   auto options = std::make_shared<InspectOptions>();
-  app.add_option("PATH", options->path, "Checkpoint directory, or one safetensors file")
-      ->required();
+  app.add_option("PATH", options->path, "Checkpoint directory, or one safetensors file").required();
   app.add_flag("--tensors", options->tensors, "List every tensor instead of one line per kind");
   app.add_option("--ctx", options->ctx,
                  "Context in tokens to estimate memory for (default: the model's)")
-      ->type_name("N")
-      ->check(whole_number(1));
+      .type_name("N")
+      .check(whole_number(1));
   app.add_option("--batch", options->batch, "Number of sequences of that context (default 1)")
-      ->type_name("N")
-      ->check(whole_number(1));
+      .type_name("N")
+      .check(whole_number(1));
   add_cache_options(app, options->kv_cache, options->index_cache);
   add_json_option(app, options->json);
   app.footer(kFooter);
-  return [options, &app] {
+  return [options, app] {
     refuse_options_of_a_directory(app, options->path);
     return inspect(*options);
   };

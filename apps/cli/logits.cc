@@ -1,7 +1,6 @@
 // dsa logits: the raw outputs of a model for given tokens, for comparison with other programs.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <memory>
@@ -123,8 +122,8 @@ Status run_logits(LogitsOptions options) {
   const auto n_tokens = static_cast<int64_t>(tokens->size());
   if (options.n_prefill == 0) options.n_prefill = n_tokens;
   if (options.n_prefill > n_tokens) {
-    throw CLI::ValidationError(
-        "--prefill", fmt::format("{}, want at most the {} tokens of {}", options.n_prefill,
+    throw UsageError("--prefill",
+                     fmt::format("{}, want at most the {} tokens of {}", options.n_prefill,
                                  n_tokens, input_name(options.tokens_path)));
   }
   if (!options.quiet) warn_of_long_context("dsa logits", **model, n_tokens);
@@ -139,21 +138,21 @@ Status run_logits(LogitsOptions options) {
 
 }  // namespace
 
-Action add_logits(CLI::App& app) {
+Action add_logits(App& app) {
   auto options = std::make_shared<LogitsOptions>();
   app.add_option("-m,--model", options->model.dir, "Checkpoint directory")
-      ->type_name("DIR")
-      ->required();
+      .type_name("DIR")
+      .required();
   app.add_option("--tokens", options->tokens_path, "File with the token ids")
-      ->type_name("FILE")
-      ->required();
+      .type_name("FILE")
+      .required();
   app.add_option("-o,--output", options->out_path, "File to write (safetensors)")
-      ->type_name("OUT")
-      ->required();
+      .type_name("OUT")
+      .required();
   app.add_option("--prefill", options->n_prefill,
                  "Prefill the first P tokens, decode the others one by one (default: all)")
-      ->type_name("P")
-      ->check(whole_number(1));
+      .type_name("P")
+      .check(whole_number(1));
   add_model_options(app, options->model);
   app.add_flag("-q,--quiet", options->quiet, "Print only errors");
   add_json_option(app, options->json);

@@ -3,27 +3,17 @@
 //   130 stopped by Ctrl-C
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
-#include <map>
 #include <new>
 #include <string>
 
-#include "dsa/version.h"
-
 #include "cli/command.h"
-#include "cli/help.h"
+#include "cli/command_line.h"
 #include "cli/interrupt.h"
 #include "cli/io.h"
 
 namespace {
 
-struct Command {
-  const char* name;
-  const char* summary;
-  cli::Action (*add)(CLI::App& app);
-};
-
-constexpr Command kCommands[] = {
+constexpr cli::Subcommand kCommands[] = {
     {"run", "Generate text from a prompt, or chat", cli::add_run},
     {"serve", "Serve OpenAI's API over HTTP", cli::add_serve},
     {"logits", "Write the logits and selections of given tokens", cli::add_logits},
@@ -59,13 +49,8 @@ int report(const std::string& who, const dsa::Status& status) {
   return shown.ok() ? 0 : kFailure;
 }
 
-int report_usage(const std::string& who, const CLI::App& app, const CLI::ParseError& error) {
-  if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
-  const auto unknown = app.remaining(true);
-  const std::string what = unknown.empty()
-                               ? std::string(error.what())
-                               : fmt::format("unknown argument \"{}\"", unknown.front());
-  cli::note(fmt::format("{}: {} (see {} --help)", who, cli::one_line(what), who));
+int report_usage(const std::string& who, const cli::UsageError& error) {
+  cli::note(fmt::format("{}: {} (see {} --help)", who, cli::one_line(error.what()), who));
   return kUsageError;
 }
 
@@ -73,29 +58,14 @@ int report_usage(const std::string& who, const CLI::App& app, const CLI::ParseEr
 
 int main(int argc, char** argv) {
   cli::install_signal_handlers();
-  CLI::App app("DeepSeek Sparse Attention on CPUs.", "dsa");
-  app.formatter(cli::make_help_formatter());
-  app.set_help_flag("-h,--help", "Show this help");
-  app.set_version_flag("--version", "dsa " DSA_VERSION, "Show the version");
-  app.require_subcommand(1);
-  app.footer(kFooter);
-  std::map<const CLI::App*, cli::Action> actions;
-  for (const Command& command : kCommands) {
-    CLI::App* sub = app.add_subcommand(command.name, command.summary);
-    sub->group("Commands");
-    actions[sub] = command.add(*sub);
-  }
-  const auto who = [&app] {
-    const auto chosen = app.get_subcommands();
-    return chosen.empty() ? std::string("dsa") : "dsa " + chosen.front()->get_name();
-  };
+  cli::CommandLine line(kFooter, kCommands);
   try {
-    app.parse(argc, argv);
-    return report(who(), actions[app.get_subcommands().front()]());
-  } catch (const CLI::ParseError& error) {
-    return report_usage(who(), app, error);
+    const cli::Action action = line.parse(argc, argv);
+    return action ? report(line.who(), action()) : 0;
+  } catch (const cli::UsageError& error) {
+    return report_usage(line.who(), error);
   } catch (const std::bad_alloc&) {
-    cli::note(who() + ": out of memory");
+    cli::note(line.who() + ": out of memory");
     return kFailure;
   }
 }

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <string_view>
@@ -26,18 +25,18 @@ CacheFormat parse_format(const std::string& option, const std::string& text) {
   for (const auto format : {CacheFormat::kFp8, CacheFormat::kBF16, CacheFormat::kF32}) {
     if (text == cache_format_name(format)) return format;
   }
-  throw CLI::ValidationError(option, fmt::format("\"{}\", want fp8, bf16 or f32", text));
+  throw UsageError(option, fmt::format("\"{}\", want fp8, bf16 or f32", text));
 }
 
-void add_format_option(CLI::App& app,
+void add_format_option(App& app,
                        const std::string& name,
                        const std::string& what,
                        CacheFormat& format) {
-  app.add_option_function<std::string>(
+  app.add_option_function(
          name, [name, &format](const std::string& text) { format = parse_format(name, text); },
          fmt::format("{} (default {})", what, cache_format_name(format)))
-      ->type_name("fp8|bf16|f32")
-      ->group(kGroup);
+      .type_name("fp8|bf16|f32")
+      .group(kGroup);
 }
 
 void parse_attention(const std::string& text, dsa::AttentionOptions& options) {
@@ -54,9 +53,9 @@ void parse_attention(const std::string& text, dsa::AttentionOptions& options) {
                                : std::from_chars_result{end, std::errc::invalid_argument};
     if (number.ec != std::errc() || number.ptr != end || options.window < 1 ||
         options.window > kLargestCount) {
-      throw CLI::ValidationError(
-          "--attention", fmt::format("\"{}\", want dsa, dense or window:N with N from 1 to {}",
-                                     text, kLargestCount));
+      throw UsageError("--attention",
+                       fmt::format("\"{}\", want dsa, dense or window:N with N from 1 to {}", text,
+                                   kLargestCount));
     }
     options.mode = AttentionMode::kWindow;
   }
@@ -72,17 +71,17 @@ void check_selection(const dsa::AttentionOptions& options, int64_t checkpoint_to
        {Given{"--top-k-tokens", options.top_k}, Given{"--keep-first", options.keep_first},
         Given{"--keep-recent", options.keep_recent}}) {
     if (value == 0 || options.mode == AttentionMode::kDsa) continue;
-    throw CLI::ValidationError(name, "has no effect, want --attention dsa with it");
+    throw UsageError(name, "has no effect, want --attention dsa with it");
   }
   const int64_t budget = options.top_k > 0 ? options.top_k : checkpoint_top_k;
   if (options.keep_first > budget) {
-    throw CLI::ValidationError("--keep-first",
-                               fmt::format("{}, want at most the {} tokens selected per query "
-                                           "(--top-k-tokens)",
-                                           options.keep_first, budget));
+    throw UsageError("--keep-first",
+                     fmt::format("{}, want at most the {} tokens selected per query "
+                                 "(--top-k-tokens)",
+                                 options.keep_first, budget));
   }
   if (options.keep_recent <= budget - options.keep_first) return;
-  throw CLI::ValidationError(
+  throw UsageError(
       "--keep-recent",
       fmt::format("{}, want at most {}: of the {} tokens selected per query "
                   "(--top-k-tokens), {} are the first",
@@ -106,65 +105,63 @@ dsa::EngineOptions engine_options(const ModelOptions& options,
   return engine;
 }
 
-CLI::Validator whole_number(int64_t least, int64_t most) {
-  return CLI::Validator(
-      [least, most](const std::string& text) {
-        int64_t value = 0;
-        const char* end = text.data() + text.size();
-        const auto parsed = std::from_chars(text.data(), end, value);
-        const bool whole = parsed.ec != std::errc::invalid_argument && parsed.ptr == end;
-        const bool fits = whole && parsed.ec == std::errc();
-        if (fits && value >= least && value <= most) return std::string();
-        if (!whole || (fits && value < least)) {
-          return fmt::format("\"{}\", want a whole number of at least {}", text, least);
-        }
-        return fmt::format("{}, want a whole number from {} to {}", text, least, most);
-      },
-      "");
+Check whole_number(int64_t least, int64_t most) {
+  return [least, most](const std::string& text) {
+    int64_t value = 0;
+    const char* end = text.data() + text.size();
+    const auto parsed = std::from_chars(text.data(), end, value);
+    const bool whole = parsed.ec != std::errc::invalid_argument && parsed.ptr == end;
+    const bool fits = whole && parsed.ec == std::errc();
+    if (fits && value >= least && value <= most) return std::string();
+    if (!whole || (fits && value < least)) {
+      return fmt::format("\"{}\", want a whole number of at least {}", text, least);
+    }
+    return fmt::format("{}, want a whole number from {} to {}", text, least, most);
+  };
 }
 
-void add_cache_options(CLI::App& app, CacheFormat& kv_cache, CacheFormat& index_cache) {
+void add_cache_options(App& app, CacheFormat& kv_cache, CacheFormat& index_cache) {
   add_format_option(app, "--kv-cache", "Format of the latent cache", kv_cache);
   add_format_option(app, "--index-cache", "Format of the indexer's key cache", index_cache);
 }
 
-void add_model_options(CLI::App& app, ModelOptions& options) {
+void add_model_options(App& app, ModelOptions& options) {
   app.add_option("-t,--threads", options.n_threads, "Threads (default: every hardware thread)")
-      ->type_name("N")
-      ->check(whole_number(1, kMostThreads))
-      ->group(kGroup);
+      .type_name("N")
+      .check(whole_number(1, kMostThreads))
+      .group(kGroup);
   app.add_option(
          "--chunk", options.chunk,
          fmt::format("Prompt tokens per forward pass of prefill (default {})", options.chunk))
-      ->type_name("N")
-      ->check(whole_number(1, kMostChunk))
-      ->group(kGroup);
+      .type_name("N")
+      .check(whole_number(1, kMostChunk))
+      .group(kGroup);
   add_cache_options(app, options.kv_cache, options.index_cache);
-  app.add_option_function<std::string>(
+  app.add_option_function(
          "--attention",
          [&options](const std::string& text) { parse_attention(text, options.attention); },
          "Tokens a query attends to: those its indexer selects, all, or the N most recent (default "
          "dsa)")
-      ->type_name("dsa|dense|window:N")
-      ->group(kGroup);
+      .type_name("dsa|dense|window:N")
+      .group(kGroup);
   app.add_option("--top-k-tokens", options.attention.top_k,
                  "Tokens selected per query (default: the checkpoint's index_topk)")
-      ->type_name("K")
-      ->check(whole_number(1))
-      ->group(kGroup);
+      .type_name("K")
+      .check(whole_number(1))
+      .group(kGroup);
   app.add_option("--keep-first", options.attention.keep_first,
                  "Always select the first N tokens, as part of the budget (default 0)")
-      ->type_name("N")
-      ->check(whole_number(0))
-      ->group(kGroup);
+      .type_name("N")
+      .check(whole_number(0))
+      .group(kGroup);
   app.add_option("--keep-recent", options.attention.keep_recent,
                  "Always select the N most recent tokens, as part of the budget (default 0)")
-      ->type_name("N")
-      ->check(whole_number(0))
-      ->group(kGroup);
+      .type_name("N")
+      .check(whole_number(0))
+      .group(kGroup);
 }
 
-void add_json_option(CLI::App& app, bool& json) {
+void add_json_option(App& app, bool& json) {
   app.add_flag("--json", json, "Print one JSON document on standard output");
 }
 

@@ -11,11 +11,7 @@
 #include "dsa/status.h"
 #include "dsa/types.h"
 
-namespace CLI {
-class App;
-class Option;
-class Validator;
-}  // namespace CLI
+#include "cli/command_line.h"
 
 namespace cli {
 
@@ -29,18 +25,18 @@ struct ModelOptions {
 };
 
 // The defaults shown in the help are the values `options` has now.
-void add_model_options(CLI::App& app, ModelOptions& options);
-void add_cache_options(CLI::App& app, dsa::CacheFormat& kv_cache, dsa::CacheFormat& index_cache);
-void add_json_option(CLI::App& app, bool& json);
+void add_model_options(App& app, ModelOptions& options);
+void add_cache_options(App& app, dsa::CacheFormat& kv_cache, dsa::CacheFormat& index_cache);
+void add_json_option(App& app, bool& json);
 
 // Of tokens and the like: what an engine can be made for.
 inline constexpr int64_t kLargestCount = int64_t{1} << 30;
 
 // Accepts whole numbers in [least, most].
-CLI::Validator whole_number(int64_t least, int64_t most = kLargestCount);
+Check whole_number(int64_t least, int64_t most = kLargestCount);
 
-// An engine for one sequence of n_tokens. Throws CLI::ValidationError when options contradict each
-// other or the model.
+// An engine for one sequence of n_tokens. Throws UsageError when options contradict each other or
+// the model.
 dsa::Result<std::unique_ptr<dsa::Engine>> make_engine(std::shared_ptr<const dsa::Model> model,
                                                       const ModelOptions& options,
                                                       int64_t n_tokens);

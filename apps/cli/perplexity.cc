@@ -1,7 +1,6 @@
 // dsa perplexity: the mean loss of a model on a text, in windows.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -177,8 +176,8 @@ void resolve_windows(PerplexityOptions& options, int64_t max_position) {
   if (options.ctx == 0) options.ctx = std::min(max_position, kDefaultContext);
   if (options.stride == 0) options.stride = options.ctx;
   if (options.stride > options.ctx) {
-    throw CLI::ValidationError("--stride", fmt::format("{}, want at most --ctx, which is {}",
-                                                       options.stride, options.ctx));
+    throw UsageError("--stride", fmt::format("{}, want at most --ctx, which is {}", options.stride,
+                                             options.ctx));
   }
 }
 
@@ -219,26 +218,26 @@ Status run_perplexity(PerplexityOptions options) {
 
 }  // namespace
 
-Action add_perplexity(CLI::App& app) {
+Action add_perplexity(App& app) {
   auto options = std::make_shared<PerplexityOptions>();
   app.add_option("-m,--model", options->model.dir, "Checkpoint directory")
-      ->type_name("DIR")
-      ->required();
+      .type_name("DIR")
+      .required();
   app.add_option("-f,--file", options->file, "File with the text; -: standard input")
-      ->type_name("FILE")
-      ->required();
+      .type_name("FILE")
+      .required();
   app.add_option("--ctx", options->ctx,
                  fmt::format("Tokens of a window (default: the model's context, at most {})",
                              group_digits(kDefaultContext)))
-      ->type_name("N")
-      ->check(whole_number(2));
+      .type_name("N")
+      .check(whole_number(2));
   app.add_option("--stride", options->stride, "Tokens from window to window (default: --ctx)")
-      ->type_name("S")
-      ->check(whole_number(1));
+      .type_name("S")
+      .check(whole_number(1));
   app.add_option("--max-windows", options->max_windows,
                  "Measure the first N windows (default: all)")
-      ->type_name("N")
-      ->check(whole_number(1));
+      .type_name("N")
+      .check(whole_number(1));
   add_model_options(app, options->model);
   app.add_flag("-q,--quiet", options->quiet, "Show no progress");
   add_json_option(app, options->json);

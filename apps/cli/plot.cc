@@ -1,7 +1,6 @@
 // dsa plot: plots the logs of training runs.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -152,12 +151,10 @@ Status plot(const PlotCommand& command) {
 
 }  // namespace
 
-Action add_plot(CLI::App& app) {
+Action add_plot(App& app) {
   auto command = std::make_shared<PlotCommand>();
-  app.add_option("LOG", command->logs, "Logs, or folders of runs")->required();
-  app.add_option("-o,--output", command->output, "SVG file to write")
-      ->type_name("FILE")
-      ->required();
+  app.add_option("LOG", command->logs, "Logs, or folders of runs").required();
+  app.add_option("-o,--output", command->output, "SVG file to write").type_name("FILE").required();
   app.footer(kFooter);
   return [command] { return plot(*command); };
 }

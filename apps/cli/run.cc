@@ -1,7 +1,6 @@
 // dsa run: text from a prompt, or a conversation.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <limits>
@@ -39,71 +38,72 @@ constexpr const char* kFooter =
     "  head -c 3000 book.txt | dsa run -m models/dsa-13m --json\n"
     "  dsa run -m DIR --chat --system \"Be brief.\" --thinking";
 
-void add_sampling_options(CLI::App& app, SamplingOptions& sampling) {
+void add_sampling_options(App& app, SamplingOptions& sampling) {
   const char* group = "Sampling";
   app.add_option("--temperature", sampling.temperature, "Sampling temperature; 0: greedy")
-      ->type_name("T")
-      ->group(group);
+      .type_name("T")
+      .group(group);
   app.add_option("--top-p", sampling.top_p,
                  "Sample from the fewest tokens whose probabilities sum to P")
-      ->type_name("P")
-      ->group(group);
+      .type_name("P")
+      .group(group);
   app.add_option("--top-k", sampling.top_k, "Sample from the K most likely tokens; 0: all")
-      ->type_name("K")
-      ->check(whole_number(0))
-      ->group(group);
+      .type_name("K")
+      .check(whole_number(0))
+      .group(group);
   app.add_option("--min-p", sampling.min_p,
                  "Sample from tokens at least P times as likely as the most likely")
-      ->type_name("P")
-      ->group(group);
+      .type_name("P")
+      .group(group);
   app.add_option("--repeat-penalty", sampling.repeat_penalty,
                  "Penalty on tokens among the last 64; 1: none")
-      ->type_name("R")
-      ->group(group);
+      .type_name("R")
+      .group(group);
   app.add_option("--seed", sampling.seed, "Seed of the sampler (default: a random one)")
-      ->type_name("N")
-      ->check(whole_number(0, std::numeric_limits<int64_t>::max()))
-      ->group(group);
+      .type_name("N")
+      .check(whole_number(0, std::numeric_limits<int64_t>::max()))
+      .group(group);
 }
 
-void add_prompt_options(CLI::App& app, RunOptions& options) {
-  auto* prompt = app.add_option("-p,--prompt", options.prompt, "The prompt")->type_name("TEXT");
-  auto* file = app.add_option("-f,--file", options.file,
-                              "File with the prompt; -: standard input, the default when that is "
-                              "not a terminal")
-                   ->type_name("FILE");
-  auto* chat =
+void add_prompt_options(App& app, RunOptions& options) {
+  const auto prompt = app.add_option("-p,--prompt", options.prompt, "The prompt").type_name("TEXT");
+  const auto file =
+      app.add_option("-f,--file", options.file,
+                     "File with the prompt; -: standard input, the default when that is "
+                     "not a terminal")
+          .type_name("FILE");
+  const auto chat =
       app.add_flag("--chat", options.chat, "Hold a conversation; each input line is a message");
   app.add_option("--system", options.system, "System message of the chat")
-      ->type_name("TEXT")
-      ->needs(chat);
+      .type_name("TEXT")
+      .needs(chat);
   app.add_flag("--thinking", options.thinking, "Let the model reason before it answers")
-      ->needs(chat);
-  prompt->excludes(file)->excludes(chat);
-  file->excludes(chat);
+      .needs(chat);
+  prompt.excludes(file).excludes(chat);
+  file.excludes(chat);
 }
 
-void add_output_options(CLI::App& app, RunOptions& options) {
+void add_output_options(App& app, RunOptions& options) {
   app.add_option("-n,--max-tokens", options.max_tokens,
                  fmt::format("Tokens to generate (default {}; in a chat what the context leaves)",
                              kDefaultMaxTokens))
-      ->type_name("N")
-      ->check(whole_number(1));
+      .type_name("N")
+      .check(whole_number(1));
   app.add_option("--stop", options.stop, "Stop before this text; may be given several times")
-      ->type_name("TEXT")
-      ->allow_extra_args(false);
+      .type_name("TEXT")
+      .one_each();
   app.add_option("--ctx", options.ctx,
                  fmt::format("Context in tokens (default: the prompt and -n; in a chat {}; at most "
                              "the model's)",
                              group_digits(kDefaultChatContext)))
-      ->type_name("N")
-      ->check(whole_number(2));
+      .type_name("N")
+      .check(whole_number(2));
   app.add_option(
          "--explain", options.explain,
          "For the last position, list the N selected tokens with the highest indexer scores in "
          "every layer")
-      ->type_name("N")
-      ->check(whole_number(1));
+      .type_name("N")
+      .check(whole_number(1));
   app.add_flag("-q,--quiet", options.quiet, "Print only the text and errors");
   add_json_option(app, options.json);
 }
@@ -198,7 +198,7 @@ Result<Runner> load(const RunOptions& options) {
 
 Status run(RunOptions options) {
   if (!options.chat && !options.prompt && !options.file && stdin_is_terminal()) {
-    throw CLI::ValidationError("a prompt is required: -p TEXT, -f FILE, --chat or standard input");
+    throw UsageError("a prompt is required: -p TEXT, -f FILE, --chat or standard input");
   }
   auto runner = load(options);
   if (!runner.ok()) return runner.status();
@@ -224,11 +224,11 @@ Status run(RunOptions options) {
 
 }  // namespace
 
-Action add_run(CLI::App& app) {
+Action add_run(App& app) {
   auto options = std::make_shared<RunOptions>();
   app.add_option("-m,--model", options->model.dir, "Checkpoint directory")
-      ->type_name("DIR")
-      ->required();
+      .type_name("DIR")
+      .required();
   add_prompt_options(app, *options);
   add_output_options(app, *options);
   add_model_options(app, options->model);

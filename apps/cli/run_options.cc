@@ -1,10 +1,11 @@
 #include "cli/run_options.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <random>
 #include <utility>
+
+#include "cli/command_line.h"
 
 namespace cli {
 
@@ -25,7 +26,7 @@ dsa::SamplerOptions sampler_options(const SamplingOptions& given,
   std::string message = sampler.status().message();
   std::replace(message.begin(), message.begin() + static_cast<std::ptrdiff_t>(message.find(':')),
                '_', '-');
-  throw CLI::ValidationError("--" + message);
+  throw UsageError("--" + message);
 }
 
 GenerateOptions generate_options(const RunOptions& options, const Runner& runner) {

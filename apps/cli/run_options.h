@@ -43,7 +43,7 @@ struct RunOptions {
   bool json = false;
 };
 
-// The sampling that was asked for, over these defaults. Throws CLI::ValidationError when a value is
+// The sampling that was asked for, over these defaults. Throws UsageError when a value is
 // out of its range.
 dsa::SamplerOptions sampler_options(const SamplingOptions& given,
                                     const dsa::SamplerOptions& defaults);

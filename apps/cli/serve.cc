@@ -3,7 +3,6 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -54,43 +53,43 @@ struct ServeOptions {
 constexpr int64_t kMostSeconds = 86400 * 365;
 
 template <class T>
-CLI::Option* add_number(CLI::App& app,
-                        const char* group,
-                        const std::string& name,
-                        T& value,
-                        int64_t least,
-                        int64_t most,
-                        const std::string& what) {
+Option add_number(App& app,
+                  const char* group,
+                  const std::string& name,
+                  T& value,
+                  int64_t least,
+                  int64_t most,
+                  const std::string& what) {
   return app.add_option(name, value, fmt::format("{} (default {})", what, value))
-      ->type_name("N")
-      ->check(whole_number(least, most))
-      ->group(group);
+      .type_name("N")
+      .check(whole_number(least, most))
+      .group(group);
 }
 
-void add_network_options(CLI::App& app, server::ServerOptions& options) {
+void add_network_options(App& app, server::ServerOptions& options) {
   const char* group = "Network";
   app.add_option("--host", options.host, "IP address to listen on (default 127.0.0.1)")
-      ->type_name("IP")
-      ->group(group);
+      .type_name("IP")
+      .group(group);
   add_number(app, group, "--port", options.port, 0, 65535, "Port; 0: any free one");
-  auto* certificate =
+  const auto certificate =
       app.add_option("--tls-cert", options.tls_certificate, "PEM file with the certificate chain")
-          ->type_name("FILE")
-          ->group(group);
+          .type_name("FILE")
+          .group(group);
   app.add_option("--tls-key", options.tls_key, "PEM file with the certificate's key")
-      ->type_name("FILE")
-      ->group(group)
-      ->needs(certificate);
+      .type_name("FILE")
+      .group(group)
+      .needs(certificate);
   app.add_option("--api-keys", options.api_key_file, "File with one key on each line")
-      ->type_name("FILE")
-      ->group(group);
+      .type_name("FILE")
+      .group(group);
   app.add_option("--cors-origin", options.cors_origin,
                  "Origin whose pages may call the server; \"*\": any (default: none)")
-      ->type_name("ORIGIN")
-      ->group(group);
+      .type_name("ORIGIN")
+      .group(group);
 }
 
-void add_limit_options(CLI::App& app, ServeOptions& all) {
+void add_limit_options(App& app, ServeOptions& all) {
   const char* group = "Limits";
   server::ServerOptions& options = all.server;
   add_number(app, group, "--max-connections", options.max_connections, 1, 65536,
@@ -123,15 +122,15 @@ void add_limit_options(CLI::App& app, ServeOptions& all) {
              "Seconds running requests may still take at shutdown");
 }
 
-void add_cache_size_options(CLI::App& app, ServeOptions& options) {
+void add_cache_size_options(App& app, ServeOptions& options) {
   const char* group = "Caches and batching";
   app.add_option(
          "--cache-tokens", options.cache_tokens,
          "Capacity of the caches in tokens, shared by all sequences (default: four times the "
          "model's context, at most 65,536)")
-      ->type_name("N")
-      ->check(whole_number(64))
-      ->group(group);
+      .type_name("N")
+      .check(whole_number(64))
+      .group(group);
   add_number(app, group, "--max-sequences", options.max_sequences, 1, 4096,
              "Sequences that run concurrently");
   app.add_option(
@@ -139,23 +138,24 @@ void add_cache_size_options(CLI::App& app, ServeOptions& options) {
          fmt::format(
              "Upper bound in ms on how long prefill may delay decoding streams (default {})",
              options.scheduler.max_step_ms))
-      ->type_name("MS")
-      ->check(CLI::Range(1.0, 60000.0))
-      ->group(group);
-  auto* anew = app.add_flag("--no-prefix-cache", options.no_prefix_cache,
-                            "Prefill every prompt in full, reuse no cached prefix")
-                   ->group(group);
+      .type_name("MS")
+      .range(1.0, 60000.0)
+      .group(group);
+  const auto anew = app.add_flag("--no-prefix-cache", options.no_prefix_cache,
+                                 "Prefill every prompt in full, reuse no cached prefix")
+                        .group(group);
   app.add_flag("--share-prompt-cache", options.server.share_prompts,
                "Let all API keys reuse each other's cached prompts")
-      ->group(group)
-      ->excludes(anew);
-  auto* disk = app.add_option("--disk-cache", options.scheduler.disk.dir,
-                              "Directory of a prefix cache that survives restarts (default: none)")
-                   ->type_name("DIR")
-                   ->group(group);
+      .group(group)
+      .excludes(anew);
+  const auto disk =
+      app.add_option("--disk-cache", options.scheduler.disk.dir,
+                     "Directory of a prefix cache that survives restarts (default: none)")
+          .type_name("DIR")
+          .group(group);
   add_number(app, group, "--disk-cache-mb", options.disk_megabytes, 1, int64_t{1} << 30,
              "Largest size of the disk cache in MiB")
-      ->needs(disk);
+      .needs(disk);
 }
 
 dsa::EngineOptions serving_options(const ServeOptions& options, const dsa::ModelConfig& config) {
@@ -215,10 +215,10 @@ void raise_file_limit() {
 
 Status serve(ServeOptions options) {
   if (options.server.tls_key.empty() != options.server.tls_certificate.empty()) {
-    throw CLI::ValidationError("--tls-cert", "want --tls-key with it");
+    throw UsageError("--tls-cert", "want --tls-key with it");
   }
   if (options.no_prefix_cache && !options.scheduler.disk.dir.empty()) {
-    throw CLI::ValidationError("--disk-cache", "has no effect with --no-prefix-cache");
+    throw UsageError("--disk-cache", "has no effect with --no-prefix-cache");
   }
   auto text = load_text_model(options.model.dir);
   if (!text.ok()) return text.status();
@@ -239,17 +239,17 @@ Status serve(ServeOptions options) {
 
 }  // namespace
 
-Action add_serve(CLI::App& app) {
+Action add_serve(App& app) {
   auto options = std::make_shared<ServeOptions>();
   app.add_option("-m,--model", options->model.dir, "Checkpoint directory")
-      ->type_name("DIR")
-      ->required();
+      .type_name("DIR")
+      .required();
   app.add_option("--name", options->name,
                  "Name of the model in the API (default: the directory's name)")
-      ->type_name("NAME");
+      .type_name("NAME");
   app.add_option("--log-file", options->server.log_file,
                  "File for the log (default: standard error)")
-      ->type_name("FILE");
+      .type_name("FILE");
   app.add_flag("-q,--quiet", options->server.quiet, "Do not log every request");
   add_network_options(app, options->server);
   add_limit_options(app, *options);

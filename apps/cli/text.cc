@@ -2,10 +2,22 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
 namespace cli {
+
+std::vector<std::string> split(const std::string& text, char delimiter) {
+  std::vector<std::string> words;
+  size_t begin = 0;
+  do {
+    const size_t end = std::min(text.find(delimiter, begin), text.size());
+    words.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  } while (begin < text.size());
+  return words;
+}
 
 std::string group_digits(int64_t value) {
   std::string digits = std::to_string(value);

@@ -1,4 +1,4 @@
-// Numbers as people read them.
+// Words and numbers as people write and read them.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,9 @@
 #include <vector>
 
 namespace cli {
+
+// "a,b" -> {"a", "b"}; at least one word, none after a delimiter at the end
+std::vector<std::string> split(const std::string& text, char delimiter);
 
 // 34512 -> "34,512"
 std::string group_digits(int64_t value);

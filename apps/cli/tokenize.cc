@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <iterator>
@@ -67,8 +66,7 @@ std::vector<int32_t> parse_ids(std::string_view text) {
     int32_t id = 0;
     const auto parsed = std::from_chars(text.data() + at, text.data() + end, id);
     if (parsed.ec != std::errc() || parsed.ptr != text.data() + end) {
-      throw CLI::ValidationError("--ids",
-                                 fmt::format("\"{}\", want a token id", text.substr(at, end - at)));
+      throw UsageError("--ids", fmt::format("\"{}\", want a token id", text.substr(at, end - at)));
     }
     ids.push_back(id);
     at = end;
@@ -156,8 +154,7 @@ Result<ChatFile> read_chat(const std::string& path) {
 
 Status show_prompt(const TokenizeOptions& options) {
   if (!options.dir.empty() && !options.json) {
-    throw CLI::ValidationError(
-        "a directory with --chat is used for the ids only: add --json, or omit it");
+    throw UsageError("a directory with --chat is used for the ids only: add --json, or omit it");
   }
   auto chat = read_chat(*options.chat);
   if (!chat.ok()) return chat.status();
@@ -185,12 +182,12 @@ Status show_prompt(const TokenizeOptions& options) {
 // Whole texts: a tokenizer, or a token file.
 Status from_texts(const TokenizeOptions& options) {
   const bool train = !options.train.empty();
-  if (options.job.output.empty()) throw CLI::ValidationError("-o: want the file to write");
+  if (options.job.output.empty()) throw UsageError("-o: want the file to write");
   if (train && !options.dir.empty()) {
-    throw CLI::ValidationError("--train creates a tokenizer: it takes no directory");
+    throw UsageError("--train creates a tokenizer: it takes no directory");
   }
   if (!train && options.dir.empty()) {
-    throw CLI::ValidationError("--pack needs a directory with a tokenizer.json");
+    throw UsageError("--pack needs a directory with a tokenizer.json");
   }
   TextJob job = options.job;
   job.texts = train ? options.train : options.pack;
@@ -201,11 +198,11 @@ Status tokenize(const TokenizeOptions& options) {
   if (!options.train.empty() || !options.pack.empty()) return from_texts(options);
   if (options.chat) return show_prompt(options);
   if (options.dir.empty()) {
-    throw CLI::ValidationError("a directory with a tokenizer.json is required");
+    throw UsageError("a directory with a tokenizer.json is required");
   }
   const bool has_input = options.ids || options.prompt || options.file;
   if (!has_input && stdin_is_terminal()) {
-    throw CLI::ValidationError("an input is required: -p, -f, --ids, --chat or standard input");
+    throw UsageError("an input is required: -p, -f, --ids, --chat or standard input");
   }
   auto tokenizer = dsa::Tokenizer::open(options.dir);
   if (!tokenizer.ok()) return tokenizer.status();
@@ -214,49 +211,50 @@ Status tokenize(const TokenizeOptions& options) {
 
 }  // namespace
 
-Action add_tokenize(CLI::App& app) {
+Action add_tokenize(App& app) {
   auto options = std::make_shared<TokenizeOptions>();
-  auto* dir = app.add_option("DIR", options->dir, "Directory with a tokenizer.json");
-  app.add_option("-m,--model", options->dir, "The same as DIR")->type_name("DIR")->excludes(dir);
-  auto* prompt =
-      app.add_option("-p,--prompt", options->prompt, "Text to tokenize")->type_name("TEXT");
-  auto* file = app.add_option("-f,--file", options->file,
-                              "File with text; -: standard input, the default when that is not a "
-                              "terminal")
-                   ->type_name("FILE");
-  auto* ids =
-      app.add_option("--ids", options->ids, "Token ids to turn into text")->type_name("\"1 2 3\"");
-  auto* chat = app.add_option("--chat", options->chat,
-                              "JSON file with messages to turn into a DeepSeek-V3.2 prompt")
-                   ->type_name("FILE");
-  prompt->excludes(file)->excludes(ids)->excludes(chat);
-  file->excludes(ids)->excludes(chat);
-  ids->excludes(chat);
-  auto* train = app.add_option("--train", options->train,
-                               "Learn a byte-level BPE from these files and folders")
-                    ->type_name("TEXT...");
-  auto* pack = app.add_option("--pack", options->pack,
-                              "Tokenize these files and folders into a file for `dsa train`")
-                   ->type_name("TEXT...");
-  for (auto* input : {prompt, file, ids, chat})
-    input->excludes(train)->excludes(pack);
-  train->excludes(pack);
+  const auto dir = app.add_option("DIR", options->dir, "Directory with a tokenizer.json");
+  app.add_option("-m,--model", options->dir, "The same as DIR").type_name("DIR").excludes(dir);
+  const auto prompt =
+      app.add_option("-p,--prompt", options->prompt, "Text to tokenize").type_name("TEXT");
+  const auto file =
+      app.add_option("-f,--file", options->file,
+                     "File with text; -: standard input, the default when that is not a "
+                     "terminal")
+          .type_name("FILE");
+  const auto ids =
+      app.add_option("--ids", options->ids, "Token ids to turn into text").type_name("\"1 2 3\"");
+  const auto chat = app.add_option("--chat", options->chat,
+                                   "JSON file with messages to turn into a DeepSeek-V3.2 prompt")
+                        .type_name("FILE");
+  prompt.excludes(file).excludes(ids).excludes(chat);
+  file.excludes(ids).excludes(chat);
+  ids.excludes(chat);
+  const auto train = app.add_option("--train", options->train,
+                                    "Learn a byte-level BPE from these files and folders")
+                         .type_name("TEXT...");
+  const auto pack = app.add_option("--pack", options->pack,
+                                   "Tokenize these files and folders into a file for `dsa train`")
+                        .type_name("TEXT...");
+  for (const Option input : {prompt, file, ids, chat})
+    input.excludes(train).excludes(pack);
+  train.excludes(pack);
   app.add_option("-o,--output", options->job.output, "File that --train or --pack writes")
-      ->type_name("FILE");
+      .type_name("FILE");
   app.add_option("--vocab", options->job.vocab_size,
                  "Vocabulary size that --train learns, at least 264")
-      ->check(whole_number(264, 1 << 20))
-      ->capture_default_str()
-      ->needs(train);
+      .check(whole_number(264, 1 << 20))
+      .show_default()
+      .needs(train);
   app.add_option("--min-count", options->job.min_count,
                  "How often --train must see a pair to merge it")
-      ->check(whole_number(1))
-      ->capture_default_str()
-      ->needs(train);
+      .check(whole_number(1))
+      .show_default()
+      .needs(train);
   app.add_option("--separator", options->job.separator,
                  "Line at which --pack ends a document within a file")
-      ->type_name("LINE")
-      ->needs(pack);
+      .type_name("LINE")
+      .needs(pack);
   app.add_flag("-q,--quiet", options->job.quiet, "Print no report of --train and --pack");
   add_json_option(app, options->json);
   app.footer(kFooter);

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -180,17 +179,17 @@ Status run_training(const TrainCommand& command) {
 
 }  // namespace
 
-Action add_train(CLI::App& app) {
+Action add_train(App& app) {
   auto command = std::make_shared<TrainCommand>();
-  auto* config = app.add_option("CONFIG", command->config, "TOML file that describes a stage");
+  const auto config = app.add_option("CONFIG", command->config, "TOML file that describes a stage");
   app.add_option("--set", command->changes, "Override the value of a key in the file")
-      ->type_name("KEY=VALUE")
-      ->allow_extra_args(false);
-  app.add_option("--init", command->init, "The same as --set init=DIR")->type_name("DIR");
-  app.add_option("-o,--output", command->output, "The same as --set output=DIR")->type_name("DIR");
-  auto* keys =
+      .type_name("KEY=VALUE")
+      .one_each();
+  app.add_option("--init", command->init, "The same as --set init=DIR").type_name("DIR");
+  app.add_option("-o,--output", command->output, "The same as --set output=DIR").type_name("DIR");
+  const auto keys =
       app.add_flag("--keys", command->keys, "List every key of a configuration and its range");
-  config->excludes(keys);
+  config.excludes(keys);
   app.add_flag("-q,--quiet", command->quiet, "Show no progress");
   app.footer(kFooter);
   return [command]() -> Status {
@@ -198,7 +197,7 @@ Action add_train(CLI::App& app) {
       list_keys();
       return {};
     }
-    if (command->config.empty()) throw CLI::ValidationError("CONFIG is required");
+    if (command->config.empty()) throw UsageError("CONFIG is required");
     return run_training(*command);
   };
 }

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -70,38 +69,37 @@ Status verify_all_kernels(bool json) {
                 fmt::format("{} of {} kernel checks failed", n_failed, checks.size()));
 }
 
-void refuse_options_of_a_checkpoint(const CLI::App& app) {
-  for (const CLI::Option* option : app.get_options()) {
-    if (option->count() == 0 || option->get_name() == "--json") continue;
-    throw CLI::ValidationError(option->get_name(),
-                               "has no effect on kernels, want -m and --expected with it");
+void refuse_options_of_a_checkpoint(const App& app) {
+  for (const std::string& name : app.given()) {
+    if (name == "--json") continue;
+    throw UsageError(name, "has no effect on kernels, want -m and --expected with it");
   }
 }
 
 }  // namespace
 
-Action add_verify(CLI::App& app) {
+Action add_verify(App& app) {
   auto options = std::make_shared<VerifyOptions>();
   options->model.kv_cache = dsa::CacheFormat::kF32;
   options->model.index_cache = dsa::CacheFormat::kF32;
-  auto* model =
-      app.add_option("-m,--model", options->model.dir, "Checkpoint directory")->type_name("DIR");
-  auto* expected = app.add_option("--expected", options->expected,
-                                  "File with the expected outputs (safetensors)")
-                       ->type_name("FILE");
-  model->needs(expected);
-  expected->needs(model);
+  const auto model =
+      app.add_option("-m,--model", options->model.dir, "Checkpoint directory").type_name("DIR");
+  const auto expected = app.add_option("--expected", options->expected,
+                                       "File with the expected outputs (safetensors)")
+                            .type_name("FILE");
+  model.needs(expected);
+  expected.needs(model);
   app.add_option("--prefill", options->n_prefill,
                  "Prefill the first P tokens, decode the others one by one (default: 7/8)")
-      ->type_name("P")
-      ->check(whole_number(1));
+      .type_name("P")
+      .check(whole_number(1));
   app.add_option("--tolerance", options->tolerance,
                  "Largest difference of a logit with f32 caches (default 5e-4)")
-      ->type_name("X");
+      .type_name("X");
   add_model_options(app, options->model);
   add_json_option(app, options->json);
   app.footer(kFooter);
-  return [options, &app] {
+  return [options, app] {
     if (!options->model.dir.empty()) return verify_checkpoint(*options);
     refuse_options_of_a_checkpoint(app);
     return verify_all_kernels(options->json);

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -13,6 +12,7 @@
 #include "dsa/engine.h"
 #include "dsa/safetensors.h"
 
+#include "cli/command_line.h"
 #include "cli/interrupt.h"
 #include "cli/io.h"
 #include "cli/text.h"
@@ -183,7 +183,7 @@ void report(const VerifyOptions& options,
 
 Status verify_checkpoint(const VerifyOptions& options) {
   if (options.tolerance && !all_float(options.model)) {
-    throw CLI::ValidationError("--tolerance", "has no effect, want both caches in f32 with it");
+    throw UsageError("--tolerance", "has no effect, want both caches in f32 with it");
   }
   auto model = dsa::Model::open(options.model.dir);
   if (!model.ok()) return model.status();

@@ -22,7 +22,7 @@ struct VerifyOptions {
 // must be within the tolerance and every selection the same. With a quantised cache roundings flip
 // now and then: then the median difference and the share of equal selections are bounded.
 //   Errors  kCorruption: an output differs. What was found is printed either way. Throws
-//           CLI::ValidationError when options contradict each other.
+//           UsageError when options contradict each other.
 dsa::Status verify_checkpoint(const VerifyOptions& options);
 
 }  // namespace cli
