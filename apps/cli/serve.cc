@@ -8,7 +8,10 @@
 #include <csignal>
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "dsa/chat.h"
 #include "dsa/engine.h"
@@ -43,7 +46,7 @@ struct ServeOptions {
   ModelOptions model;
   server::ServerOptions server;
   dsa::SchedulerOptions scheduler;
-  std::string name;
+  std::vector<std::string> names;
   int64_t cache_tokens = 0;  // 0: chosen
   int64_t max_sequences = 64;
   int64_t disk_megabytes = 10240;
@@ -68,8 +71,9 @@ Option add_number(App& app,
 
 void add_network_options(App& app, server::ServerOptions& options) {
   const char* group = "Network";
-  app.add_option("--host", options.host, "IP address to listen on (default 127.0.0.1)")
-      .type_name("IP")
+  app.add_option("--host", options.host,
+                 "IP address or name of this machine to listen on (default 127.0.0.1)")
+      .type_name("HOST")
       .group(group);
   add_number(app, group, "--port", options.port, 0, 65535, "Port; 0: any free one");
   const auto certificate =
@@ -82,6 +86,12 @@ void add_network_options(App& app, server::ServerOptions& options) {
       .needs(certificate);
   app.add_option("--api-keys", options.api_key_file, "File with one key on each line")
       .type_name("FILE")
+      .group(group);
+  app.add_option("--allowed-host", options.allowed_hosts,
+                 "Name under which a reverse proxy passes requests on, besides localhost; may be "
+                 "repeated")
+      .type_name("NAME")
+      .one_each()
       .group(group);
   app.add_option("--cors-origin", options.cors_origin,
                  "Origin whose pages may call the server; \"*\": any (default: none)")
@@ -175,11 +185,17 @@ dsa::SamplerOptions default_sampling(const GenerationConfig& generation) {
   return sampling;
 }
 
-std::string model_name(const ServeOptions& options) {
-  if (!options.name.empty()) return options.name;
-  const std::filesystem::path dir(options.model.dir);
-  const std::string last = dir.filename().string();
-  return last.empty() || last == "." ? dir.parent_path().filename().string() : last;
+// The last folder of the path as it was given; "." and ".." are names of none.
+std::string folder_name(const std::string& dir) {
+  std::filesystem::path path(dir);
+  while (path.filename().empty() && path.has_relative_path())
+    path = path.parent_path();
+  std::string name = path.filename().string();
+  if (name.empty() || name == "." || name == "..") {
+    std::error_code unknown;
+    name = std::filesystem::canonical(path, unknown).filename().string();
+  }
+  return name.empty() ? "model" : name;  // of "/"
 }
 
 Result<server::ModelInfo> model_info(const ServeOptions& options, TextModel text) {
@@ -187,7 +203,8 @@ Result<server::ModelInfo> model_info(const ServeOptions& options, TextModel text
   auto generation = read_generation_config(options.model.dir, config.vocab_size);
   if (!generation.ok()) return generation.status();
   server::ModelInfo info;
-  info.name = model_name(options);
+  info.name = options.names.empty() ? folder_name(options.model.dir) : options.names[0];
+  if (!options.names.empty()) info.aliases.assign(options.names.begin() + 1, options.names.end());
   info.created = std::chrono::duration_cast<std::chrono::seconds>(
                      std::chrono::system_clock::now().time_since_epoch())
                      .count();
@@ -244,8 +261,9 @@ Action add_serve(App& app) {
   app.add_option("-m,--model", options->model.dir, "Checkpoint directory")
       .type_name("DIR")
       .required();
-  app.add_option("--name", options->name,
-                 "Name of the model in the API (default: the directory's name)")
+  app.add_option("--served-model-name,--name", options->names,
+                 "Name of the model in the API; of several, all are accepted and the first is in "
+                 "answers (default: the directory's name)")
       .type_name("NAME");
   app.add_option("--log-file", options->server.log_file,
                  "File for the log (default: standard error)")

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "server/fields.h"
+#include "server/host_name.h"
 #include "server/page.h"
 
 namespace server {
@@ -20,39 +21,30 @@ uint64_t random_number() {
   return (uint64_t{device()} << 32U) | device();
 }
 
-// "localhost:8080" and "[::1]:8080" without the port.
-std::string_view host_name(std::string_view host) {
-  const size_t bracket = host.find(']');
-  if (bracket != std::string_view::npos) return host.substr(0, bracket + 1);
-  return host.substr(0, host.find(':'));
-}
-
-// 127.0.0.1 and the rest of its network, as four numbers: 127.example.org is a name of anybody's.
-bool is_loopback(std::string_view name) {
-  int n_parts = 0;
-  while (true) {
-    const size_t dot = std::min(name.find('.'), name.size());
-    int part = -1;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + dot, part);
-    if (error != std::errc() || end != name.data() + dot || part < 0 || part > 255) return false;
-    if (n_parts++ == 0 && part != 127) return false;
-    if (dot == name.size()) return n_parts == 4;
-    name.remove_prefix(dot + 1);
-  }
-}
-
-bool is_local_name(std::string_view host) {
-  const std::string_view name = host_name(host);
-  return name.empty() || name == "localhost" || name == "[::1]" || is_loopback(name);
+std::string trimmed_small(std::string_view text) {
+  std::string out(text);
+  while (!out.empty() && (out.back() == ' ' || out.back() == '\t'))
+    out.pop_back();
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return out;
 }
 
 bool is_json(std::string_view type) {
-  std::string media(type.substr(0, type.find(';')));
-  while (!media.empty() && (media.back() == ' ' || media.back() == '\t'))
-    media.pop_back();
-  std::transform(media.begin(), media.end(), media.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return media == "application/json";
+  return trimmed_small(type.substr(0, type.find(';'))) == "application/json";
+}
+
+bool is_identity(std::string_view encoding) {
+  return encoding.empty() || trimmed_small(encoding) == "identity";
+}
+
+// Names of headers with commas between them.
+bool is_header_list(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 ||
+           std::string_view("!#$%&'*+-.^_`|~, ").find(static_cast<char>(c)) !=
+               std::string_view::npos;
+  });
 }
 
 // "a%2Fb" -> "a/b"; what is no escape stays.
@@ -83,7 +75,7 @@ const Api::Route Api::kRoutes[] = {
     {"GET", "/health", Access::kOpen, &Api::health, false},
     {"GET", "/metrics", Access::kKey, &Api::metrics, false},
     {"GET", "/v1/models", Access::kKey, &Api::models, false},
-    {"GET", "/v1/models/", Access::kKey, &Api::models, false},
+    {"GET", "/v1/models/", Access::kKey, &Api::models, false, true},
     {"POST", "/tokenize", Access::kKey, &Api::tokenize, true},
     {"POST", "/detokenize", Access::kKey, &Api::detokenize, true},
     {"POST", "/v1/completions", Access::kKey, &Api::completions, true},
@@ -118,13 +110,15 @@ Api::Api(ApiOptions options,
 
 Api::Found Api::find(const HttpRequest& request) const {
   const std::string method = request.method == "HEAD" ? "GET" : request.method;
+  const std::string wanted = endpoint_path(request.path);
   Found found;
   for (const Route& route : kRoutes) {
-    const std::string_view path = route.path;
-    const bool folder = path.back() == '/';  // a model's name follows
-    const bool fits = folder ? request.path.size() > path.size() &&
-                                   std::string_view(request.path).substr(0, path.size()) == path
-                             : request.path == path;
+    std::string path = endpoint_path(route.path);
+    bool fits = wanted == path;
+    if (route.names_model) {
+      path += '/';
+      fits = wanted.size() > path.size() && wanted.compare(0, path.size(), path) == 0;
+    }
     if (!fits) continue;
     found.path_known = true;
     found.name = route.path;
@@ -157,10 +151,12 @@ std::optional<ApiError> Api::refusal_of(const HttpRequest& request, const Found&
   const bool open = found.route != nullptr && found.route->access == Access::kOpen;
   const bool needs_key = found.route != nullptr && !open && !keys_.empty();
   const bool is_page = found.name == "page";
-  if (options_.check_host && !is_local_name(request.host)) {
-    return refusal(
-        403, fmt::format("Host: {}, want the name of this machine", shown(Json(request.host))),
-        "wrong_host");
+  if (!answers_to(request.host)) {
+    return refusal(403,
+                   fmt::format("Host: {}, want a name of this machine or one given with "
+                               "--allowed-host",
+                               shown(Json(request.host))),
+                   "wrong_host");
   }
   if (!found.path_known && !is_page) {
     return refusal(404, fmt::format("{}: no such endpoint", shown(Json(request.path))),
@@ -176,6 +172,12 @@ std::optional<ApiError> Api::refusal_of(const HttpRequest& request, const Found&
     return refusal(401, "Authorization: want \"Bearer KEY\" with one of the server's keys",
                    "invalid_api_key");
   }
+  if (request.method == "POST" && !is_identity(request.content_encoding)) {
+    return refusal(415,
+                   fmt::format("Content-Encoding: {}, want the body as it is, without one",
+                               shown(Json(request.content_encoding))),
+                   "unsupported_media_type");
+  }
   if (request.method == "POST" && !is_json(request.content_type)) {
     return refusal(415,
                    fmt::format("Content-Type: {}, want \"application/json\"",
@@ -185,6 +187,13 @@ std::optional<ApiError> Api::refusal_of(const HttpRequest& request, const Found&
   return std::nullopt;
 }
 
+bool Api::answers_to(const std::string& host) const {
+  if (!options_.check_host) return true;
+  const auto name = host_name(host);
+  const auto& more = options_.allowed_hosts;
+  return name && (is_local_name(*name) || std::find(more.begin(), more.end(), *name) != more.end());
+}
+
 void Api::add_cors(const Shared& exchange) {
   const std::string& origin = options_.cors_origin;
   if (origin.empty() || exchange->request().origin.empty()) return;
@@ -192,12 +201,16 @@ void Api::add_cors(const Shared& exchange) {
   if (origin != "*") exchange->add_header("Vary", "Origin");
 }
 
+// The clients' own headers (x-stainless-...) are many and differ: what is asked for is allowed.
 void Api::preflight(const Shared& exchange) {
+  const std::string& asked = exchange->request().asked_headers;
   HttpResponse response;
   response.status = 204;
   response.content_type.clear();
   response.headers = {{"Access-Control-Allow-Methods", "GET, POST"},
-                      {"Access-Control-Allow-Headers", "authorization, content-type"},
+                      {"Access-Control-Allow-Headers",
+                       is_header_list(asked) ? asked : "authorization, content-type"},
+                      {"Vary", "Access-Control-Request-Headers"},
                       {"Access-Control-Max-Age", "600"}};
   exchange->respond(std::move(response));
 }
@@ -225,20 +238,25 @@ void Api::metrics(const Shared& exchange) {
 }
 
 void Api::models(const Shared& exchange) {
-  const Json model = {{"id", model_.name},
-                      {"object", "model"},
-                      {"created", model_.created},
-                      {"owned_by", "dsa"},
-                      {"max_model_len", model_.max_context}};
-  const std::string prefix = "/v1/models/";
-  const std::string& path = exchange->request().path;
+  const auto model = [this](const std::string& name) -> Json {
+    return {{"id", name},
+            {"object", "model"},
+            {"created", model_.created},
+            {"owned_by", "dsa"},
+            {"max_model_len", model_.max_context}};
+  };
+  const std::string prefix = "/models/";
+  const std::string path = endpoint_path(exchange->request().path);
   if (path.size() <= prefix.size()) {
-    return respond_json(exchange, {{"object", "list"}, {"data", Json::array({model})}});
+    Json list = Json::array({model(model_.name)});
+    for (const std::string& alias : model_.aliases)
+      list.push_back(model(alias));
+    return respond_json(exchange, {{"object", "list"}, {"data", std::move(list)}});
   }
   const std::string name = percent_decoded(std::string_view(path).substr(prefix.size()));
-  if (name == model_.name) return respond_json(exchange, model);
+  if (model_.is_called(name)) return respond_json(exchange, model(name));
   ApiError error =
-      refusal(404, fmt::format("model: {}, want \"{}\"", shown(Json(name)), model_.name),
+      refusal(404, fmt::format("model: {}, want {}", shown(Json(name)), model_.listed_names()),
               "model_not_found");
   error.param = "model";
   respond_error(exchange, error);
@@ -274,7 +292,7 @@ std::string Api::fresh_id(const char* prefix) {
 
 std::string Api::cache_salt(const Shared& exchange, const std::string& wanted) const {
   if (keys_.empty() || options_.share_prompts) return wanted;
-  return exchange->request().authorization + "\n" + wanted;
+  return fmt::format("Bearer {}\n{}", ApiKeys::key_in(exchange->request().authorization), wanted);
 }
 
 bool Api::has_room(const Shared& exchange) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "dsa/scheduler.h"
 
@@ -23,7 +24,9 @@ struct ApiOptions {
   int64_t max_active = 512;    // requests of the completion endpoints at a time
   bool share_prompts = false;  // among keys: one finds in the cache what another has sent
   std::string cors_origin;     // "": none; "*": any
-  bool check_host = true;  // only names of this machine: pages of others cannot reach a loopback
+  // Only local names and these are answered to, so that pages of others cannot reach a loopback.
+  bool check_host = true;
+  std::vector<std::string> allowed_hosts;  // as host_name() gives them
 };
 
 class Api {
@@ -51,7 +54,8 @@ class Api {
     const char* path;
     Access access;
     void (Api::*handler)(const Shared&);
-    bool slow;  // on the worker
+    bool slow;                 // on the worker
+    bool names_model = false;  // a name follows the path
   };
   static const Route kRoutes[];
 
@@ -63,6 +67,7 @@ class Api {
   };
   Found find(const HttpRequest& request) const;
   std::optional<ApiError> refusal_of(const HttpRequest& request, const Found& found) const;
+  bool answers_to(const std::string& host) const;
   // Keys do not see what others have sent, unless options say so.
   std::string cache_salt(const Shared& exchange, const std::string& wanted) const;
   void add_cors(const Shared& exchange);

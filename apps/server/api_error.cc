@@ -34,6 +34,7 @@ HttpResponse error_response(const ApiError& error) {
   response.status = error.status;
   response.body = error_json(error);
   if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  if (error.status == 415) response.headers.emplace_back("Accept-Encoding", "identity");
   if (error.status == 429 || error.status == 503) response.headers.emplace_back("Retry-After", "1");
   return response;
 }

@@ -4,6 +4,8 @@
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 
+#include <algorithm>
+#include <cctype>
 #include <fstream>
 
 namespace server {
@@ -37,14 +39,24 @@ dsa::Result<ApiKeys> ApiKeys::read(const std::string& path) {
   return keys;
 }
 
+std::string_view ApiKeys::key_in(std::string_view authorization) {
+  constexpr std::string_view kScheme = "bearer ";
+  const bool bearer =
+      authorization.size() > kScheme.size() &&
+      std::equal(kScheme.begin(), kScheme.end(), authorization.begin(),
+                 [](char want, unsigned char c) { return std::tolower(c) == want; });
+  if (!bearer) return "";
+  const size_t begin = authorization.find_first_not_of(' ', kScheme.size());
+  return begin == std::string_view::npos ? "" : authorization.substr(begin);
+}
+
 bool ApiKeys::allow(std::string_view authorization) const {
-  constexpr std::string_view kScheme = "Bearer ";
-  const bool bearer = authorization.substr(0, kScheme.size()) == kScheme;
-  const Digest given = digest(bearer ? authorization.substr(kScheme.size()) : "");
+  const std::string_view key = key_in(authorization);
+  const Digest given = digest(key);
   int matches = 0;
-  for (const Digest& key : digests_)
-    matches += CRYPTO_memcmp(key.data(), given.data(), key.size()) == 0 ? 1 : 0;
-  return bearer && matches > 0;
+  for (const Digest& known : digests_)
+    matches += CRYPTO_memcmp(known.data(), given.data(), known.size()) == 0 ? 1 : 0;
+  return !key.empty() && matches > 0;
 }
 
 }  // namespace server

@@ -21,6 +21,9 @@ class ApiKeys {
   // Takes the same time whichever key it is, or none.
   bool allow(std::string_view authorization) const;
 
+  // The key that the value of the header shows; "" for none. The scheme is written in any case.
+  static std::string_view key_in(std::string_view authorization);
+
  private:
   using Digest = std::array<unsigned char, 32>;
   static Digest digest(std::string_view key);

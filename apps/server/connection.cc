@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "server/exchange.h"
+#include "server/host_name.h"
 
 namespace server {
 namespace {
@@ -27,28 +28,34 @@ std::string text(boost::beast::string_view view) {
 HttpRequest head_of(const http::request<http::string_body>& message) {
   HttpRequest request;
   request.method = text(message.method_string());
-  const std::string target = text(message.target());
-  request.path = target.substr(0, target.find('?'));
-  request.host = text(message[http::field::host]);
+  Target target = read_target(text(message.target()));
+  request.path = std::move(target.path);
+  request.host = target.authority.value_or(text(message[http::field::host]));
   request.origin = text(message[http::field::origin]);
   request.authorization = text(message[http::field::authorization]);
   request.content_type = text(message[http::field::content_type]);
+  request.content_encoding = text(message[http::field::content_encoding]);
+  request.asked_headers = text(message[http::field::access_control_request_headers]);
   request.keep_alive = message.keep_alive();
   request.can_chunk = message.version() >= 11;
   return request;
 }
 
-// Beast takes the body to be empty where it does not know an encoding; another reader of the same
-// bytes might not, and see another request in it.
-Error fault_of(const http::request_parser<http::string_body>& parser) {
+// What makes a header one that is not to be answered; "" for nothing.
+std::string fault_of(const http::request_parser<http::string_body>& parser) {
   const auto& header = parser.get();
+  // Beast takes the body to be empty where it does not know an encoding; another reader of the same
+  // bytes might not, and see another request in it.
   if (header.find(http::field::transfer_encoding) != header.end() &&
       (!parser.chunked() || header.version() < 11 ||
        !boost::beast::iequals(header[http::field::transfer_encoding], "chunked"))) {
-    return http::make_error_code(http::error::bad_transfer_encoding);
+    return http::make_error_code(http::error::bad_transfer_encoding).message();
   }
-  if (header.count(http::field::host) > 1) return http::make_error_code(http::error::bad_field);
-  return {};
+  const size_t n_hosts = header.count(http::field::host);
+  if (n_hosts > 1) return "Host: given twice, want it once";
+  if (n_hosts == 0 && header.version() >= 11) return "Host: missing, want it since HTTP/1.1";
+  if (!host_name(head_of(header).host)) return "Host: want a name and a port or none";
+  return "";
 }
 
 int status_of(const Error& error) {
@@ -64,7 +71,8 @@ Connection::Connection(ConnectionContext& context)
       chunk_(kChunkBytes),
       outbox_(context.options->max_unsent_bytes),
       read_timer_(*context.io),
-      write_timer_(*context.io) {}
+      write_timer_(*context.io),
+      quiet_timer_(*context.io) {}
 
 void Connection::start() {
   arm(read_timer_, context_->options->read_timeout);
@@ -118,7 +126,15 @@ void Connection::on_read(const Error& error, size_t n) {
   read();
 }
 
+// Empty lines before a request, which some clients leave after the body of the one before.
+void Connection::skip_empty_lines() {
+  if (parser_->got_some()) return;
+  const size_t begin = input_.find_first_not_of("\r\n");
+  input_.erase(0, begin);
+}
+
 void Connection::parse() {
+  skip_empty_lines();
   Error error;
   while (!input_.empty() && !parser_->is_done()) {
     // Nothing shorter ends a body, and Beast before 1.86 asserts that a last chunk never comes in
@@ -131,7 +147,8 @@ void Connection::parse() {
     if (used == 0) break;
   }
   if (parser_->is_header_done()) {
-    if (const Error fault = fault_of(*parser_)) return refuse(fault);
+    const std::string fault = fault_of(*parser_);
+    if (!fault.empty()) return refuse(400, "the request could not be read: " + fault);
     if (!hold_body(static_cast<int64_t>(parser_->get().body().size()))) {
       return refuse(503, "request bodies: no memory left for another one, want it later");
     }
@@ -236,6 +253,30 @@ void Connection::on_write(const Error& error, size_t n) {
   flush();
 }
 
+void Connection::begin_stream(std::string comment) {
+  outbox_.open_stream();
+  boost::asio::post(*context_->io, [self = shared_from_this(), comment = std::move(comment)] {
+    self->break_silence(comment);
+  });
+}
+
+void Connection::end_stream() {
+  outbox_.close_stream();
+}
+
+// The first time that it is called something was sent just before.
+void Connection::break_silence(const std::string& comment) {
+  if (closed_) return;
+  const auto put = outbox_.put_in_silence(comment);
+  if (!put) return;  // the stream is over
+  if (*put == Outbox::Put::kFirst) flush();
+  quiet_timer_.expires_after(context_->options->quiet_interval);
+  quiet_timer_.async_wait([weak = weak_from_this(), comment](const Error& error) {
+    const auto self = weak.lock();
+    if (self && !error) self->break_silence(comment);
+  });
+}
+
 void Connection::end_exchange(bool keep_alive) {
   boost::asio::post(*context_->io,
                     [self = shared_from_this(), keep_alive] { self->on_exchange_end(keep_alive); });
@@ -278,6 +319,7 @@ void Connection::close() {
   const auto self = shared_from_this();
   disarm(read_timer_);
   disarm(write_timer_);
+  disarm(quiet_timer_);
   outbox_.close();
   hold_body(0);
   close_socket();

@@ -57,6 +57,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // From an exchange, on any thread. send: false when the client is gone or lags too far.
   bool send(std::string_view bytes);
   void end_exchange(bool keep_alive);
+  // Between the two the comment is sent whenever nothing was for a while.
+  void begin_stream(std::string comment);
+  void end_stream();
 
  protected:
   using Done = std::function<void(const boost::system::error_code&, size_t)>;
@@ -75,6 +78,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void begin_request();
   void read();
   void on_read(const boost::system::error_code& error, size_t n);
+  void skip_empty_lines();
   void parse();
   void judge_head();
   void refuse(const boost::system::error_code& error);
@@ -83,6 +87,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool hold_body(int64_t n_bytes);
   void on_exchange_end(bool keep_alive);
   void next_request();
+  void break_silence(const std::string& comment);
   void flush();
   void on_write(const boost::system::error_code& error, size_t n);
   void end();
@@ -110,6 +115,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool closed_ = false;
   boost::asio::steady_timer read_timer_;
   boost::asio::steady_timer write_timer_;
+  boost::asio::steady_timer quiet_timer_;
 };
 
 }  // namespace server

@@ -97,17 +97,24 @@ void ConnectionExchange::start_stream() {
   if (!request_.can_chunk) request_.keep_alive = false;  // the end of the connection ends the text
   std::string out = head(200, "text/event-stream; charset=utf-8");
   out += "Cache-Control: no-store\r\n";
+  out += "X-Accel-Buffering: no\r\n";  // nginx: each event at once
   if (request_.can_chunk) out += "Transfer-Encoding: chunked\r\n";
   connection_->send(out + "\r\n");
+  connection_->begin_stream(framed(": keep-alive\n\n"));
+}
+
+std::string ConnectionExchange::framed(std::string_view text) const {
+  if (!request_.can_chunk) return std::string(text);
+  return fmt::format("{:x}\r\n{}\r\n", text.size(), text);
 }
 
 bool ConnectionExchange::write(std::string_view text) {
   if (gone() || text.empty()) return !gone();
-  if (!request_.can_chunk) return connection_->send(text);
-  return connection_->send(fmt::format("{:x}\r\n{}\r\n", text.size(), text));
+  return connection_->send(framed(text));
 }
 
 void ConnectionExchange::finish(bool broken) {
+  connection_->end_stream();
   if (streaming_) --metrics_->open_streams;
   if (broken) status_ = kClientGone;
   if (!broken) presence_->answered = true;

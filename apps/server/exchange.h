@@ -41,6 +41,7 @@ class ConnectionExchange : public Exchange {
 
  private:
   std::string head(int status, const std::string& content_type) const;
+  std::string framed(std::string_view text) const;  // as a chunk, where the client reads chunks
   void end(bool keep_alive);
 
   std::shared_ptr<Connection> connection_;

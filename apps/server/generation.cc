@@ -105,6 +105,7 @@ void Generation::start() {
     }
     if (late) context_.scheduler->cancel(*id);
   }
+  if (request_.stream) open_stream();
 }
 
 dsa::GenerateRequest Generation::sequence(size_t index) {
@@ -188,10 +189,17 @@ Json Generation::usage_now() const {
           {"total_tokens", prompt + completion}};
 }
 
+// As soon as the request is accepted: until its prompt is read, clients see that it is.
+void Generation::open_stream() {
+  const std::lock_guard lock(stream_mutex_);
+  if (streaming_ || complete_) return;
+  exchange_->start_stream();
+  streaming_ = true;
+}
+
 bool Generation::send(Json chunk) {
   if (request_.continuous_usage && chunk["usage"].is_null()) chunk["usage"] = usage_now();
-  if (!streaming_) exchange_->start_stream();
-  streaming_ = true;
+  open_stream();
   return exchange_->write("data: " + dump(chunk) + "\n\n");
 }
 
@@ -264,6 +272,10 @@ Usage Generation::usage() const {
 
 // Every choice has ended.
 void Generation::complete() {
+  {
+    const std::lock_guard lock(stream_mutex_);
+    complete_ = true;
+  }
   const auto failed = std::find_if(choices_.begin(), choices_.end(), [](const Choice& choice) {
     return choice.done && choice.result.reason != FinishReason::kStop &&
            choice.result.reason != FinishReason::kLength;

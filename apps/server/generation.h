@@ -87,6 +87,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   bool on_token(size_t index, const dsa::TokenEvent& token);
   void on_done(size_t index, const dsa::GenerateResult& result);
   void deliver(size_t index, AnswerPiece piece);
+  void open_stream();
   bool send(Json chunk);
   Json usage_now() const;
   void refuse(size_t first, const dsa::Status& status);
@@ -105,11 +106,14 @@ class Generation : public std::enable_shared_from_this<Generation> {
   AnswerHead head_;
   Report report_;
   std::vector<Choice> choices_;
-  bool streaming_ = false;  // the head of the stream was sent
   int status_ = 200;
   std::string outcome_;
   std::chrono::steady_clock::time_point arrived_;
   double first_token_seconds_ = 0;
+
+  std::mutex stream_mutex_;  // of what follows: start() and the engine's thread open the stream
+  bool streaming_ = false;   // the head of the stream was sent
+  bool complete_ = false;    // nothing is sent any more but by the thread that said so
 
   std::mutex mutex_;  // of what follows
   size_t n_open_ = 0;

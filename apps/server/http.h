@@ -14,10 +14,12 @@ namespace server {
 struct HttpRequest {
   std::string method;  // "GET"
   std::string path;    // "/v1/models", without the query
-  std::string host;
+  std::string host;    // with the port where there is one
   std::string origin;
+  std::string asked_headers;  // of a preflight: Access-Control-Request-Headers
   std::string authorization;
   std::string content_type;
+  std::string content_encoding;
   std::string body;
   bool keep_alive = true;
   bool can_chunk = true;  // HTTP/1.1
@@ -44,7 +46,8 @@ class Exchange {
 
   virtual void respond(HttpResponse response) = 0;
 
-  // Status 200 and the headers of server-sent events.
+  // Status 200 and the headers of server-sent events. From here to finish(), a comment is sent
+  // whenever nothing was for a while: clients and proxies give up on a silent connection.
   virtual void start_stream() = 0;
   // Never blocks. False once the client is gone or was cut off for reading too slowly.
   virtual bool write(std::string_view text) = 0;

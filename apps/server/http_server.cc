@@ -9,6 +9,7 @@
 #include <boost/asio/ssl.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <csignal>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -119,6 +120,7 @@ struct HttpServer::Impl {
     };
   }
 
+  Result<asio::ip::address> address();
   Status bind();
   void accept();
   void on_accept(const Error& error, tcp::socket socket);
@@ -134,14 +136,33 @@ struct HttpServer::Impl {
   ConnectionContext context;
 };
 
-Status HttpServer::Impl::bind() {
-  Error error;
-  const auto address = asio::ip::make_address(options.host, error);
-  if (error) {
-    return Status(StatusCode::kInvalidArgument,
-                  fmt::format("host: \"{}\", want an IP address", options.host));
+// An address, "[::1]", or a name that has one; of several, one of IPv4, which every client tries.
+Result<asio::ip::address> HttpServer::Impl::address() {
+  std::string host = options.host;
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
   }
-  const tcp::endpoint endpoint(address, options.port);
+  Error error;
+  const auto given = asio::ip::make_address(host, error);
+  if (!error) return given;
+  if (host == "localhost") return asio::ip::address(asio::ip::address_v4::loopback());
+  tcp::resolver resolver(io);
+  std::optional<asio::ip::address> found;
+  for (const auto& entry : resolver.resolve(host, "", tcp::resolver::passive, error)) {
+    const auto address = entry.endpoint().address();
+    if (!found || (address.is_v4() && !found->is_v4())) found = address;
+  }
+  if (!error && found) return *found;
+  return Status(StatusCode::kInvalidArgument,
+                fmt::format("host: \"{}\", want an IP address or a name of this machine ({})",
+                            options.host, error.message()));
+}
+
+Status HttpServer::Impl::bind() {
+  const auto where = address();
+  if (!where.ok()) return where.status();
+  Error error;
+  const tcp::endpoint endpoint(*where, options.port);
   const std::string name = fmt::format("{}:{}", options.host, options.port);
   acceptor.open(endpoint.protocol(), error);
   if (error) return io_error(name, error);

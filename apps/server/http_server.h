@@ -25,9 +25,9 @@ struct AnsweredRequest {
 };
 
 struct HttpOptions {
-  std::string host = "127.0.0.1";
-  uint16_t port = 8080;         // 0: any free one
-  std::string tls_certificate;  // PEM files; both or neither
+  std::string host = "127.0.0.1";  // an address, also in brackets, or a name
+  uint16_t port = 8080;            // 0: any free one
+  std::string tls_certificate;     // PEM files; both or neither
   std::string tls_key;
   int64_t max_connections = 1024;
   int64_t max_body_bytes = int64_t{16} << 20;
@@ -38,6 +38,7 @@ struct HttpOptions {
   std::chrono::milliseconds read_timeout{30000};          // for a whole request
   std::chrono::milliseconds idle_timeout{75000};          // between two requests
   std::chrono::milliseconds write_timeout{30000};         // without any progress
+  std::chrono::milliseconds quiet_interval{5000};         // between comments in a silent stream
   std::function<void(const AnsweredRequest&)> on_answer;  // any thread; may be empty
 };
 

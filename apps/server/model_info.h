@@ -34,10 +34,10 @@ struct ModelInfo {
   }
   // "a" or "b": for messages.
   std::string listed_names() const {
-    std::string list = '"' + name + '"';
+    std::string list;
     for (const std::string& alias : aliases)
-      list += " or \"" + alias + '"';
-    return list;
+      list.append(" or \"").append(alias).append("\"");
+    return std::string("\"").append(name).append("\"").append(list);
   }
 };
 

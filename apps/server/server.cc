@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "server/api.h"
+#include "server/host_name.h"
 #include "server/http_server.h"
 #include "server/log.h"
 
@@ -18,6 +19,12 @@ using dsa::Status;
 
 constexpr std::chrono::milliseconds kPoll{20};
 constexpr std::chrono::seconds kSendRest{5};  // for answers that are complete but not yet sent
+
+// "::1" -> "[::1]"
+std::string in_url(const std::string& host) {
+  const bool bare_v6 = std::count(host.begin(), host.end(), ':') > 1 && host.front() != '[';
+  return bare_v6 ? fmt::format("[{}]", host) : host;
+}
 
 HttpOptions http_options(const ServerOptions& options, Log& log) {
   HttpOptions http;
@@ -53,6 +60,20 @@ ApiOptions api_options(const ServerOptions& options) {
   api.share_prompts = options.share_prompts;
   api.cors_origin = options.cors_origin;
   return api;
+}
+
+// In the form in which they are compared.
+dsa::Result<std::vector<std::string>> allowed_hosts(const std::vector<std::string>& given) {
+  std::vector<std::string> names;
+  for (const std::string& host : given) {
+    const auto name = host_name(in_url(host));
+    if (!name || name->empty()) {
+      return Status(dsa::StatusCode::kInvalidArgument,
+                    fmt::format("--allowed-host: \"{}\", want the name of a host", host));
+    }
+    names.push_back(*name);
+  }
+  return names;
 }
 
 Json report_json(const GenerationReport& report) {
@@ -132,6 +153,10 @@ Status serve(const ServerOptions& options,
     if (!read.ok()) return read.status();
     keys = std::move(*read);
   }
+  ApiOptions limits = api_options(options);
+  auto hosts = allowed_hosts(options.allowed_hosts);
+  if (!hosts.ok()) return hosts.status();
+  limits.allowed_hosts = std::move(*hosts);
   Metrics metrics;
   std::unique_ptr<Api> api;
   auto http = HttpServer::listen(
@@ -140,8 +165,7 @@ Status serve(const ServerOptions& options,
               [&api](const HttpRequest& head) { return api->refuses(head); }},
       metrics);
   if (!http.ok()) return http.status();
-  ApiOptions limits = api_options(options);
-  limits.check_host = (*http)->on_loopback();
+  limits.check_host = !limits.allowed_hosts.empty() || ((*http)->on_loopback() && keys.empty());
   const std::string name = model.name;
   Log* const logger = log->get();
   api = std::make_unique<Api>(limits, std::move(model), std::move(keys), *scheduler, metrics,
@@ -150,10 +174,8 @@ Status serve(const ServerOptions& options,
                               });
   scheduler->start();
   const char* scheme = options.tls_certificate.empty() ? "http" : "https";
-  const bool v6 = options.host.find(':') != std::string::npos;
-  const std::string shown_host = v6 ? "[" + options.host + "]" : options.host;
   logger->info("listening",
-               {{"url", fmt::format("{}://{}:{}", scheme, shown_host, (*http)->port())},
+               {{"url", fmt::format("{}://{}:{}", scheme, in_url(options.host), (*http)->port())},
                 {"model", name},
                 {"max_context", scheduler->max_context()}});
   {

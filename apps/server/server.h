@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "dsa/scheduler.h"
 #include "dsa/status.h"
@@ -14,7 +15,10 @@
 namespace server {
 
 struct ServerOptions {
-  std::string host = "127.0.0.1";
+  std::string host = "127.0.0.1";  // an address, also in brackets, or a name
+  // Names besides the local ones under which requests may come; where there are none, any may, but
+  // on a loopback address without keys.
+  std::vector<std::string> allowed_hosts;
   uint16_t port = 8080;  // 0: any free one
   std::string api_key_file;
   std::string tls_certificate;

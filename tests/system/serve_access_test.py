@@ -8,6 +8,7 @@ import tempfile
 import time
 import unittest
 
+from dsa_program import MODEL
 from serve_program import Server, request_bytes
 
 
@@ -43,6 +44,55 @@ class Access(unittest.TestCase):
             status, headers, _ = server.request("OPTIONS", "/v1/models", headers=preflight)
             self.assertEqual(status, 204)
             self.assertIn("authorization", headers["Access-Control-Allow-Headers"])
+            asked = "authorization,content-type,x-stainless-os,x-stainless-lang"
+            for path in ("/v1/chat/completions", "/chat/completions/"):
+                status, headers, _ = server.request("OPTIONS", path, headers={
+                    **preflight, "Access-Control-Request-Headers": asked})
+                self.assertEqual((status, headers["Access-Control-Allow-Headers"]), (204, asked))
+
+    def test_a_loopback_answers_to_local_names_and_to_those_that_were_allowed(self):
+        def status(server, host):
+            return server.request("GET", "/v1/models", headers={"Host": host})[0]
+
+        local = ("localhost:8080", "LOCALHOST", "localhost.", "[::1]:80", "127.0.0.1", "x.localhost")
+        with Server("--host", "localhost") as server:
+            for host in local:
+                self.assertEqual(status(server, host), 200, host)
+            for host in ("llm.example.org", "localhost.example.org", "127.0.0.1.example.org"):
+                self.assertEqual(status(server, host), 403, host)
+            proxied = (b"GET http://localhost/v1/models HTTP/1.1\r\nHost: other.example\r\n\r\n")
+            with server.socket() as client:
+                client.sendall(proxied)
+                self.assertIn(b"HTTP/1.1 200", client.recv(65536))
+            with server.socket() as client:
+                client.sendall(proxied.replace(b"//localhost", b"//other.example"))
+                self.assertIn(b"HTTP/1.1 403", client.recv(65536))
+        with Server("--allowed-host", "LLM.example.org:443", "--allowed-host", "b.example",
+                    "--host", "[::1]") as server:
+            self.assertTrue(server.url.startswith("http://[::1]:"), server.url)
+        with Server("--allowed-host", "LLM.example.org:443", "--allowed-host", "b.example",
+                    "--served-model-name", "one", "two") as server:
+            for host in (*local, "llm.example.org", "llm.EXAMPLE.org.:8080", "b.example"):
+                self.assertEqual(status(server, host), 200, host)
+            self.assertEqual(status(server, "c.example"), 403)
+            self.assertEqual([m["id"] for m in server.get("/v1/models")["data"]], ["one", "two"])
+            answer = server.complete("x", max_tokens=1, model="two")
+            self.assertEqual(answer["model"], "one")
+            self.assertEqual(server.complete("x", want=404, model="three")["error"]["param"], "model")
+        with key_file("k") as keys, Server("--api-keys", keys) as server:
+            status, _, _ = server.request("GET", "/v1/models", headers={
+                "Host": "llm.example.org", "Authorization": "bearer k"})
+            self.assertEqual(status, 200)  # a page elsewhere does not know the key
+
+    def test_bodies_with_an_encoding_are_refused_by_name(self):
+        with Server() as server:
+            for encoding, want in (("gzip", 415), ("zstd", 415), ("identity", 200)):
+                status, headers, data = server.request("POST", "/tokenize", {"prompt": "x"},
+                                                       {"Content-Encoding": encoding})
+                self.assertEqual(status, want)
+                if want == 415:
+                    self.assertIn("Content-Encoding", json.loads(data)["error"]["message"])
+                    self.assertEqual(headers["Accept-Encoding"], "identity")
 
     def test_tls_with_a_given_certificate(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -119,6 +169,12 @@ class Access(unittest.TestCase):
             with Server("--api-keys", keys, "--share-prompt-cache") as server:
                 self.assertEqual(hits(server, "one"), 0)
                 self.assertGreater(hits(server, "two"), 0)
+
+    def test_the_model_is_named_after_its_folder_however_that_is_spelled(self):
+        for path in (f"{MODEL}/.", f"{MODEL}//", f"{MODEL}/../{MODEL.name}", "."):
+            with contextlib.chdir(MODEL) if path == "." else contextlib.nullcontext():
+                with Server(model=path) as server:
+                    self.assertEqual(server.get("/v1/models")["data"][0]["id"], MODEL.name)
 
     def test_a_name_with_a_slash_is_found_escaped_and_plain(self):
         with Server("--name", "people/model") as server:

@@ -121,7 +121,7 @@ class Server:
         status, headers, data = self.request("POST", path, {**body, "stream": True})
         assert status == 200, (status, data)
         assert headers["Content-Type"].startswith("text/event-stream"), headers
-        events = [e for e in data.decode().split("\n\n") if e]
+        events = [e for e in data.decode().split("\n\n") if e and not e.startswith(":")]
         assert all(e.startswith("data: ") for e in events), events
         assert events[-1] == "data: [DONE]", events[-1]
         return [json.loads(e[len("data: "):]) for e in events[:-1]]

@@ -294,6 +294,20 @@ class Endpoints(unittest.TestCase):
                 self.assertEqual((error["param"], error["type"]), (param, "invalid_request_error"))
                 self.assertTrue(error["message"])
 
+    def test_a_stream_begins_when_its_request_is_accepted(self):
+        body = {"prompt": "And it came to pass, " * 350, "max_tokens": 1, "stream": True,
+                "use_prefix_cache": False}
+        with self.server.socket() as client:
+            client.sendall(request_bytes("/v1/completions", body))
+            self.assertTrue(client.recv(65536).endswith(b"chunked\r\n\r\n"))  # the head alone
+
+    def test_paths_are_taken_as_clients_make_them_of_any_base_url(self):
+        for path in ("/v1/completions/", "//v1/completions", "/completions", "/v1/v1/completions"):
+            self.assertIn("choices", self.server.post(path, {"prompt": "x", "max_tokens": 1}))
+        for path in ("/v1/tokenize", "/tokenize/"):
+            self.assertEqual(self.server.post(path, {"prompt": "x"})["count"], 1)
+        self.assertEqual(self.server.get("/models/baby-v32/")["id"], "baby-v32")
+
     def test_what_is_not_a_request_is_refused(self):
         def status(*args, **kwargs):
             return self.server.request(*args, **kwargs)[0]
