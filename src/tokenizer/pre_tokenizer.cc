@@ -1,9 +1,46 @@
 #include "tokenizer/pre_tokenizer.h"
 
+#include <optional>
+#include <utility>
+
 #include "common/status_macros.h"
-#include "tokenizer/utf8.h"
 
 namespace dsa {
+namespace {
+
+// Makes pieces of the matches and gaps of a text, which come one after the other.
+class PieceJoiner {
+ public:
+  explicit PieceJoiner(const SplitStage& split) : behavior_(split.behavior) {}
+
+  // The piece, if any, that ends where this part begins.
+  std::optional<RegexMatch> take(RegexMatch part, bool is_match) {
+    if (behavior_ == SplitBehavior::kRemoved && is_match) {
+      part.begin = part.end;
+    } else if (joins(is_match)) {
+      piece_.end = part.end;
+      after_match_ = is_match;
+      return std::nullopt;
+    }
+    after_match_ = is_match;
+    return std::exchange(piece_, part);
+  }
+
+  RegexMatch rest() const { return piece_; }
+
+ private:
+  bool joins(bool is_match) const {
+    if (behavior_ == SplitBehavior::kContiguous) return is_match == after_match_;
+    if (behavior_ == SplitBehavior::kMergedWithPrevious) return is_match && !after_match_;
+    return behavior_ == SplitBehavior::kMergedWithNext && !is_match && after_match_;
+  }
+
+  SplitBehavior behavior_;
+  RegexMatch piece_{0, 0};
+  bool after_match_ = false;
+};
+
+}  // namespace
 
 struct PreTokenizer::Call {
   RegexScratch& scratch;
@@ -26,21 +63,24 @@ Status PreTokenizer::at_stage(const SplitStage& split,
                               std::size_t next,
                               std::string_view text,
                               const Call& call) const {
+  PieceJoiner joiner(split);
+  const auto take = [&](std::size_t begin, std::size_t end, bool is_match) {
+    const auto piece = joiner.take({begin, end}, is_match != split.invert);
+    if (!piece) return Status();
+    return from_stage(next, text.substr(piece->begin, piece->end - piece->begin), call);
+  };
   std::size_t done = 0;
-  for (std::size_t from = 0; from < text.size();) {
-    DSA_ASSIGN_OR_RETURN(const std::optional<RegexMatch> match,
-                         split.regex.find(text, from, call.scratch));
+  RegexMatches matches(split.regex, text, call.scratch);
+  while (true) {
+    DSA_ASSIGN_OR_RETURN(const std::optional<RegexMatch> match, matches.next());
     if (!match) break;
-    const std::string_view gap = text.substr(done, match->begin - done);
-    const std::string_view found = text.substr(match->begin, match->end - match->begin);
-    if (split.keep_gaps) DSA_RETURN_IF_ERROR(from_stage(next, gap, call));
-    if (split.keep_matches) DSA_RETURN_IF_ERROR(from_stage(next, found, call));
+    if (match->begin > done) DSA_RETURN_IF_ERROR(take(done, match->begin, false));
+    DSA_RETURN_IF_ERROR(take(match->begin, match->end, true));
     done = match->end;
-    from = done;
-    // An empty match only cuts; the search goes on one character later.
-    if (found.empty() && from < text.size()) from += first_utf8_part(text.substr(from)).n_bytes;
   }
-  return split.keep_gaps ? from_stage(next, text.substr(done), call) : Status();
+  if (done < text.size()) DSA_RETURN_IF_ERROR(take(done, text.size(), false));
+  const RegexMatch last = joiner.rest();
+  return from_stage(next, text.substr(last.begin, last.end - last.begin), call);
 }
 
 Status PreTokenizer::at_stage(const PrefixSpaceStage&,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -14,11 +15,20 @@
 
 namespace dsa {
 
-// Every match of a pattern and every gap between matches is a piece, or only one of the two kinds.
+// What becomes of the matches of a pattern and of the gaps between them. With `invert` gaps and
+// matches change places.
+enum class SplitBehavior : uint8_t {
+  kRemoved,             // matches are left out
+  kIsolated,            // each match and each gap is a piece
+  kContiguous,          // matches without a gap between them are one piece
+  kMergedWithPrevious,  // a match ends the piece of the gap before it
+  kMergedWithNext       // a match begins the piece of the gap after it
+};
+
 struct SplitStage {
   Regex regex;
-  bool keep_matches = true;
-  bool keep_gaps = true;
+  SplitBehavior behavior = SplitBehavior::kIsolated;
+  bool invert = false;
 };
 
 // Puts a space before a piece that does not begin with one.
@@ -34,7 +44,7 @@ class PreTokenizer {
   explicit PreTokenizer(std::vector<PreTokenizerStage> stages) : stages_(std::move(stages)) {}
 
   // Gives the non-empty pieces of `text`, which must be UTF-8, in order.
-  // Errors   kResourceExhausted: see Regex::find; what `sink` gave
+  // Errors   kResourceExhausted: see RegexMatches::next; what `sink` gave
   Status split(std::string_view text, RegexScratch& scratch, const Sink& sink) const;
 
  private:

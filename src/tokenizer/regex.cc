@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "common/status_macros.h"
+#include "tokenizer/pattern.h"
 
 namespace dsa {
 namespace {
@@ -18,6 +21,7 @@ constexpr std::size_t kStackMax = 64 << 20;
 constexpr int64_t kStepsPerText = 10'000'000;
 constexpr int64_t kStepsPerByte = 64;
 constexpr int64_t kFirstLimit = 1000;
+constexpr std::size_t kKeptSymbols = 1 << 20;  // memory that a scratch keeps between texts
 constexpr int64_t kLimitMax = int64_t{1} << 30;
 
 PCRE2_SPTR code_units(std::string_view text) {
@@ -63,45 +67,185 @@ void RegexScratch::allow_steps_for(std::size_t text_bytes) {
   steps_left_ = kStepsPerText + kStepsPerByte * static_cast<int64_t>(text_bytes);
 }
 
+namespace {
+
+struct CompileContext {
+  struct Free {
+    void operator()(pcre2_compile_context* context) const { pcre2_compile_context_free(context); }
+  };
+  std::unique_ptr<pcre2_compile_context, Free> context;
+
+  // How PCRE2 was built says what ends a line otherwise.
+  CompileContext() : context(or_bad_alloc(pcre2_compile_context_create(nullptr))) {
+    pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
+  }
+};
+
+// A set as a class of bytes.
+std::string spell_symbols(const Alphabet::Symbols& symbols) {
+  if (symbols.none()) return "[^\\x00-\\xFF]";
+  std::string spelled = "[";
+  for (std::size_t first = 0; first < symbols.size(); ++first) {
+    if (!symbols[first]) continue;
+    std::size_t last = first;
+    while (last + 1 < symbols.size() && symbols[last + 1])
+      ++last;
+    spelled += fmt::format("\\x{:02X}", first);
+    if (last > first) spelled += fmt::format("-\\x{:02X}", last);
+    first = last;
+  }
+  return symbols.count() == 1 ? spelled.substr(1) : spelled + "]";
+}
+
+// The pattern for PCRE2, and for each of its bytes the place in the pattern that was read.
+struct Spelled {
+  std::string text;
+  std::vector<std::size_t> at;
+
+  void add(std::string_view part, std::size_t from) {
+    text += part;
+    at.resize(text.size(), from);
+  }
+};
+
+bool is_ascii(std::string_view text) {
+  constexpr uint64_t kHigh = 0x8080808080808080U;
+  std::size_t i = 0;
+  for (uint64_t word = 0; i + sizeof(word) <= text.size(); i += sizeof(word)) {
+    std::memcpy(&word, text.data() + i, sizeof(word));
+    if ((word & kHigh) != 0) return false;
+  }
+  return std::none_of(text.begin() + static_cast<std::ptrdiff_t>(i), text.end(),
+                      [](char c) { return static_cast<uint8_t>(c) >= 0x80; });
+}
+
+std::size_t utf8_bytes(char lead) {
+  const auto byte = static_cast<uint8_t>(lead);
+  return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+}
+
+}  // namespace
+
 Result<Regex> Regex::compile(std::string_view pattern, bool literal) {
-  const uint32_t options =
-      literal ? PCRE2_LITERAL | PCRE2_UTF : PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE;
+  Regex regex;
+  if (literal) {
+    regex.literal_ = pattern;
+    return regex;
+  }
+  DSA_ASSIGN_OR_RETURN(const std::vector<PatternPart> parts, read_pattern(pattern));
+  std::vector<CodePointSet> sets;
+  for (const PatternPart& part : parts) {
+    if (part.set && std::find(sets.begin(), sets.end(), *part.set) == sets.end()) {
+      sets.push_back(*part.set);
+    }
+  }
+  std::optional<Alphabet> alphabet = Alphabet::of(sets);
+  if (!alphabet) return unsupported("a pattern that tells apart more than 128 kinds of characters");
+  regex.alphabet_ = *std::move(alphabet);
+  Spelled spelled;
+  for (const PatternPart& part : parts) {
+    const auto set = part.set ? std::find(sets.begin(), sets.end(), *part.set) : sets.end();
+    spelled.add(set == sets.end()
+                    ? part.spelled
+                    : spell_symbols(
+                          regex.alphabet_.symbols()[static_cast<std::size_t>(set - sets.begin())]),
+                part.at);
+  }
+
   int code = 0;
   PCRE2_SIZE offset = 0;
-  Regex regex(pcre2_compile(code_units(pattern), pattern.size(), options, &code, &offset, nullptr));
+  const CompileContext context;
+  regex.code_.reset(pcre2_compile(code_units(spelled.text), spelled.text.size(),
+                                  PCRE2_MULTILINE | PCRE2_NEVER_UTF | PCRE2_NEVER_UCP, &code,
+                                  &offset, context.context.get()));
   if (regex.code_ == nullptr) {
-    return corruption("{} at byte {} of the pattern", reason_of(code), offset);
+    const std::size_t at = offset < spelled.at.size() ? spelled.at[offset] : pattern.size();
+    return corruption("{} at byte {} of the pattern", reason_of(code), at);
   }
   // Where no executable memory is to be had, pcre2_match() interprets the pattern instead.
   static_cast<void>(pcre2_jit_compile(regex.code_.get(), PCRE2_JIT_COMPLETE));
   return regex;
 }
 
-// PCRE2 bounds the steps of one match, not of many: a match begins with a small limit, and only one
-// that needs more is charged for the larger limit it is given.
-int Regex::match(std::string_view text, std::size_t from, RegexScratch& scratch) const {
-  for (int64_t limit = kFirstLimit;;
-       limit = std::min({8 * limit, kLimitMax, scratch.steps_left_})) {
-    pcre2_set_match_limit(scratch.context_.get(), static_cast<uint32_t>(limit));
-    const int code = pcre2_match(code_.get(), code_units(text), text.size(), from,
-                                 PCRE2_NO_UTF_CHECK, scratch.data_.get(), scratch.context_.get());
-    if (code != PCRE2_ERROR_MATCHLIMIT) return code;
-    scratch.steps_left_ -= limit;
-    if (scratch.steps_left_ <= 0) return code;
-  }
+RegexMatches::RegexMatches(const Regex& regex, std::string_view text, RegexScratch& scratch)
+    : regex_(regex),
+      text_(text),
+      scratch_(scratch),
+      base_(scratch.n_symbols_),
+      plain_(regex.code_ == nullptr || is_ascii(text)) {
+  if (plain_) return;
+  std::string& symbols = scratch_.symbols_;
+  if (symbols.size() < base_ + text.size()) symbols.resize(2 * base_ + text.size());
+  n_symbols_ = regex.alphabet_.symbols_of(text, symbols.data() + base_);
+  scratch_.n_symbols_ += n_symbols_;
 }
 
-Result<std::optional<RegexMatch>> Regex::find(std::string_view text,
-                                              std::size_t from,
-                                              RegexScratch& scratch) const {
-  const int code = match(text, from, scratch);
-  if (code == PCRE2_ERROR_NOMATCH) return std::optional<RegexMatch>();
-  if (code < 0) {
-    return error(StatusCode::kResourceExhausted, "pattern at byte {} of {} bytes of text: {}", from,
-                 text.size(), reason_of(code));
+RegexMatches::~RegexMatches() {
+  scratch_.n_symbols_ = base_;
+  if (base_ == 0 && scratch_.symbols_.size() > kKeptSymbols) scratch_.symbols_ = std::string();
+}
+
+Result<std::optional<RegexMatch>> RegexMatches::next() {
+  RegexMatch found{0, 0};
+  while (true) {
+    const int code = regex_.code_ == nullptr ? find_literal(found) : find_symbols(found);
+    if (code == PCRE2_ERROR_NOMATCH) return std::optional<RegexMatch>();
+    if (code < 0) {
+      return error(StatusCode::kResourceExhausted, "pattern at byte {} of {} bytes of text: {}",
+                   byte_of(from_), text_.size(), reason_of(code));
+    }
+    if (found.begin < found.end) break;
+    const bool in_literal = regex_.code_ == nullptr && from_ < text_.size();
+    from_ += in_literal ? utf8_bytes(text_[from_]) : 1;
+    if (last_end_ != found.end) break;
   }
-  const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(scratch.data_.get());
-  return std::optional<RegexMatch>({ends[0], ends[1]});
+  last_end_ = found.end;
+  return std::optional<RegexMatch>(found);
+}
+
+// Both leave from_ at the end of the match, and give a code of PCRE2's.
+int RegexMatches::find_literal(RegexMatch& found) {
+  const std::size_t begin =
+      from_ > text_.size() ? std::string_view::npos : text_.find(regex_.literal_, from_);
+  if (begin == std::string_view::npos) return PCRE2_ERROR_NOMATCH;
+  from_ = begin + regex_.literal_.size();
+  found = {begin, from_};
+  return 0;
+}
+
+int RegexMatches::find_symbols(RegexMatch& found) {
+  const std::string_view subject =
+      plain_ ? text_ : std::string_view(scratch_.symbols_.data() + base_, n_symbols_);
+  if (from_ > subject.size()) return PCRE2_ERROR_NOMATCH;
+  const int code = match(subject);
+  if (code < 0) return code;
+  const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(scratch_.data_.get());
+  found.begin = byte_of(ends[0]);
+  from_ = ends[1];
+  found.end = byte_of(from_);
+  return code;
+}
+
+// Symbols are asked for in ascending order.
+std::size_t RegexMatches::byte_of(std::size_t symbol) {
+  if (plain_) return symbol;
+  for (; passed_ < symbol; ++passed_)
+    byte_ += utf8_bytes(text_[byte_]);
+  return byte_;
+}
+
+// PCRE2 bounds the steps of one match, not of many: a match begins with a small limit, and only one
+// that needs more is charged for the larger limit it is given.
+int RegexMatches::match(std::string_view subject) const {
+  for (int64_t limit = kFirstLimit;;
+       limit = std::min({8 * limit, kLimitMax, scratch_.steps_left_})) {
+    pcre2_set_match_limit(scratch_.context_.get(), static_cast<uint32_t>(limit));
+    const int code = pcre2_match(regex_.code_.get(), code_units(subject), subject.size(), from_, 0,
+                                 scratch_.data_.get(), scratch_.context_.get());
+    if (code != PCRE2_ERROR_MATCHLIMIT) return code;
+    scratch_.steps_left_ -= limit;
+    if (scratch_.steps_left_ <= 0) return code;
+  }
 }
 
 }  // namespace dsa

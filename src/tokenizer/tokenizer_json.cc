@@ -1,5 +1,8 @@
 #include "tokenizer/tokenizer_json.h"
 
+#include <string>
+#include <utility>
+
 #include "common/status_macros.h"
 
 namespace dsa {
@@ -14,6 +17,13 @@ constexpr std::size_t kMaxStages = 64;  // each costs every piece a search and a
 // What GPT-2 splits by; ByteLevel with use_regex means this pattern.
 constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
+constexpr std::pair<std::string_view, SplitBehavior> kBehaviors[] = {
+    {"Removed", SplitBehavior::kRemoved},
+    {"Isolated", SplitBehavior::kIsolated},
+    {"Contiguous", SplitBehavior::kContiguous},
+    {"MergedWithPrevious", SplitBehavior::kMergedWithPrevious},
+    {"MergedWithNext", SplitBehavior::kMergedWithNext}};
 
 // An object's "type", which must be a string.
 Result<std::string_view> type_of(const JsonField& field) {
@@ -71,6 +81,7 @@ class PreTokenizerReader {
  private:
   Status add_sequence(const JsonField& field);
   Status add_split(const JsonField& field);
+  Status add_digits(const JsonField& field);
   Status add_byte_level(const JsonField& field);
   Status add_pattern(const JsonField& field, std::string_view pattern, bool literal);
 
@@ -83,8 +94,9 @@ Status PreTokenizerReader::add(const JsonField& field) {
   if (byte_level_) return field.unsupported("nothing after ByteLevel");
   if (stages_.size() >= kMaxStages) return field.unsupported("at most 64 steps");
   if (type == "Split") return add_split(field);
+  if (type == "Digits") return add_digits(field);
   if (type == "ByteLevel") return add_byte_level(field);
-  return wrong_type(field, "\"Split\" or \"ByteLevel\", alone or in one Sequence");
+  return wrong_type(field, "\"Split\", \"Digits\" or \"ByteLevel\", alone or in one Sequence");
 }
 
 Status PreTokenizerReader::add_sequence(const JsonField& field) {
@@ -100,7 +112,9 @@ Status PreTokenizerReader::add_pattern(const JsonField& field,
                                        std::string_view pattern,
                                        bool literal) {
   auto regex = Regex::compile(pattern, literal);
-  if (!regex.ok()) return corruption("{}: {}", field.path(), regex.status().message());
+  if (!regex.ok()) {
+    return error(regex.status().code(), "{}: {}", field.path(), regex.status().message());
+  }
   stages_.emplace_back(SplitStage{std::move(regex).value()});
   return Status();
 }
@@ -116,13 +130,22 @@ Status PreTokenizerReader::add_split(const JsonField& field) {
 
   DSA_ASSIGN_OR_RETURN(const JsonField behavior, field.get("behavior"));
   DSA_ASSIGN_OR_RETURN(const std::string_view name, behavior.string());
-  DSA_ASSIGN_OR_RETURN(const bool invert, field.bool_or("invert", false));
   auto& split = std::get<SplitStage>(stages_.back());
-  if (name == "Removed") {
-    (invert ? split.keep_gaps : split.keep_matches) = false;
-  } else if (name != "Isolated") {
-    return behavior.unsupported("\"Isolated\" or \"Removed\"");
+  DSA_ASSIGN_OR_RETURN(split.invert, field.bool_or("invert", false));
+  for (const auto& [known, value] : kBehaviors) {
+    if (name != known) continue;
+    split.behavior = value;
+    return Status();
   }
+  return behavior.unsupported(
+      "\"Removed\", \"Isolated\", \"Contiguous\", \"MergedWithPrevious\" or \"MergedWithNext\"");
+}
+
+Status PreTokenizerReader::add_digits(const JsonField& field) {
+  DSA_ASSIGN_OR_RETURN(const bool each, field.bool_or("individual_digits", false));
+  DSA_RETURN_IF_ERROR(add_pattern(field, "\\p{N}", false));
+  std::get<SplitStage>(stages_.back()).behavior =
+      each ? SplitBehavior::kIsolated : SplitBehavior::kContiguous;
   return Status();
 }
 

@@ -38,6 +38,36 @@ Utf8Part first_utf8_part(std::string_view text) {
   return {lead.n_bytes, Utf8Kind::kWhole};
 }
 
+uint32_t code_point(std::string_view character) {
+  if (first_utf8_part(character).kind != Utf8Kind::kWhole) return 0xFFFD;
+  const auto lead = static_cast<uint8_t>(character[0]);
+  const std::size_t n_bytes = character.size();
+  uint32_t code = n_bytes == 1 ? lead : lead & (0x7FU >> n_bytes);
+  for (std::size_t i = 1; i < n_bytes; ++i)
+    code = code << 6 | (static_cast<uint8_t>(character[i]) & 0x3FU);
+  return code;
+}
+
+void append_utf8(uint32_t code, std::string& out) {
+  const auto put = [&](uint32_t byte) { out.push_back(static_cast<char>(byte)); };
+  const auto follow = [&](int shift) { put(0x80 | (code >> shift & 0x3F)); };
+  if (code < 0x80) {
+    put(code);
+  } else if (code < 0x800) {
+    put(0xC0 | code >> 6);
+    follow(0);
+  } else if (code < 0x10000) {
+    put(0xE0 | code >> 12);
+    follow(6);
+    follow(0);
+  } else {
+    put(0xF0 | code >> 18);
+    follow(12);
+    follow(6);
+    follow(0);
+  }
+}
+
 std::size_t append_well_formed(std::string_view text, std::string& out) {
   std::size_t used = 0;
   while (used < text.size()) {

@@ -22,6 +22,11 @@ struct Utf8Part {
 // The part that `text` begins with; text must not be empty.
 Utf8Part first_utf8_part(std::string_view text);
 
+// The value of one whole character; U+FFFD for a part that is none.
+uint32_t code_point(std::string_view character);
+
+void append_utf8(uint32_t code, std::string& out);
+
 // Appends `text` to `out` with U+FFFD for each ill-formed part; gives how many bytes were used up:
 // all but those of a character that the text leaves unfinished.
 std::size_t append_well_formed(std::string_view text, std::string& out);

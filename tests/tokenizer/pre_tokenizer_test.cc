@@ -46,13 +46,33 @@ TEST(PreTokenizer, KeepsMatchesAndGapsInOrder) {
   EXPECT_THAT(*pieces(steps(split_by("x")), ""), ElementsAre());
 }
 
-TEST(PreTokenizer, LeavesOutWhatTheStageDoesNotKeep) {
-  SplitStage gaps = split_by(" ");
-  gaps.keep_matches = false;
-  EXPECT_THAT(*pieces(steps(std::move(gaps)), " a  b"), ElementsAre("a", "b"));
-  SplitStage matches = split_by("[a-z]+");
-  matches.keep_gaps = false;
-  EXPECT_THAT(*pieces(steps(std::move(matches)), "1ab2c3"), ElementsAre("ab", "c"));
+// What the tokenizers library makes of "--the-final--countdown--", split by "-".
+struct BehaviorCase {
+  SplitBehavior behavior;
+  bool invert;
+  std::vector<std::string> pieces;
+};
+
+TEST(PreTokenizer, JoinsMatchesAndGapsAsItsBehaviorSays) {
+  using enum SplitBehavior;
+  const BehaviorCase cases[] = {
+      {kRemoved, false, {"the", "final", "countdown"}},
+      {kRemoved, true, {"-", "-", "-", "-", "-", "-", "-"}},
+      {kIsolated, false, {"-", "-", "the", "-", "final", "-", "-", "countdown", "-", "-"}},
+      {kIsolated, true, {"-", "-", "the", "-", "final", "-", "-", "countdown", "-", "-"}},
+      {kContiguous, false, {"--", "the", "-", "final", "--", "countdown", "--"}},
+      {kContiguous, true, {"--", "the", "-", "final", "--", "countdown", "--"}},
+      {kMergedWithPrevious, false, {"-", "-", "the-", "final-", "-", "countdown-", "-"}},
+      {kMergedWithPrevious, true, {"-", "-the", "-final", "-", "-countdown", "-", "-"}},
+      {kMergedWithNext, false, {"-", "-the", "-final", "-", "-countdown", "-", "-"}},
+      {kMergedWithNext, true, {"-", "-", "the-", "final-", "-", "countdown-", "-"}}};
+  for (const BehaviorCase& expected : cases) {
+    SplitStage stage = split_by("-");
+    stage.behavior = expected.behavior;
+    stage.invert = expected.invert;
+    EXPECT_EQ(*pieces(steps(std::move(stage)), "--the-final--countdown--"), expected.pieces)
+        << static_cast<int>(expected.behavior) << expected.invert;
+  }
 }
 
 TEST(PreTokenizer, SplitsEachPieceAgainByTheNextStageAlone) {
@@ -98,6 +118,92 @@ TEST(PreTokenizer, EndsRunawayBacktrackingWithAnError) {
 TEST(PreTokenizer, AllowsWorkInProportionToTheText) {
   const std::string text(1 << 20, 'a');
   EXPECT_THAT(*pieces(steps(split_by("(?:aa?)+")), text), ElementsAre(text));
+}
+
+struct DialectCase {
+  const char* pattern;
+  const char* text;
+  std::vector<std::string> pieces;
+};
+
+// What the tokenizers library (0.23.3, Oniguruma 6.9.10) makes of these.
+const DialectCase kDialect[] = {
+    {R"(\p{S}+)",
+     "a\U0001FA77\U0001FAE8b\U0001F6DC",
+     {"a", "\U0001FA77\U0001FAE8", "b", "\U0001F6DC"}},
+    {R"(\s+)",
+     "a\u180Eb\xC2\x85"
+     "\u3000c",
+     {"a\u180Eb",
+      "\xC2\x85"
+      "\u3000",
+      "c"}},
+    {R"([0-9]{2}+)", "a12345b", {"a", "1234", "5b"}},
+    {R"([0-9]{1}?b)", "ab1b", {"a", "b", "1b"}},
+    {R"(a(?i)b|C)", "aBcabC", {"aB", "c", "ab", "C"}},
+    {R"((?i:'[sk]))", "x'\u017F'K'S", {"x", "'\u017F", "'K", "'S"}},
+    {R"(\h+)", "fgx1", {"f", "gx", "1"}},
+    {R"((?m:a.)b?)", "a\nb", {"a\nb"}},
+    {R"(\w+)", "a\u00B2\u00DF_\u0301-", {"a\u00B2\u00DF_\u0301", "-"}},
+    {R"([\w]+)", "a\u00B2\u00DF_-", {"a", "\u00B2", "\u00DF_", "-"}},
+    {R"([\p{L}&&[^a-c]]+)", "abcd\u00E9", {"abc", "d\u00E9"}},
+    {R"([[:punct:]]+)", "a+$,b", {"a", "+$,", "b"}},
+    {R"(\bb)", "ab b\u00B2b", {"ab ", "b", "\u00B2b"}},
+    {R"(\R)", "a\r\nb\u2028", {"a", "\r\n", "b", "\u2028"}},
+    {R"(x{,2}y)", "xxxy", {"x", "xxy"}},
+    {R"(a{,b)", "aa{,b", {"a", "a{,b"}},
+    {R"(\p{Han}+|\p{^Han})", "\u4E2D\u6587a", {"\u4E2D\u6587", "a"}},
+    {R"((?x) a  b # c)", "ab a b", {"ab", " a b"}},
+    {R"([^\S\n]+)", "a \n\tb", {"a", " ", "\n", "\t", "b"}},
+    {R"(^b|a$)", "a\nb\na", {"a", "\n", "b", "\n", "a"}},
+    {R"((?<q>a)b)", "aab", {"a", "ab"}},
+    {R"(\u4e2d\x{6587})", "a\u4E2D\u6587", {"a", "\u4E2D\u6587"}},
+    {R"([\x{4E00}-\x{9FA5}]+|é)",
+     "\u65E5\u672C\u00E9\U00020000",
+     {"\u65E5\u672C", "\u00E9", "\U00020000"}},
+    {R"(\p{Lu}\p{Ll}+)", "\u00C9aBc\uA7CB\uA7CD", {"\u00C9a", "Bc", "\uA7CB\uA7CD"}},
+    {R"([]a])", "x]a", {"x", "]", "a"}},
+    {R"([a\-z]+)", "a-mz", {"a-", "m", "z"}},
+    {R"([+--]+)", "+,-.", {"+,-", "."}},
+};
+
+TEST(Regex, ReadsOnigurumasDialectWithTheCharactersOfUnicode16) {
+  for (const DialectCase& expected : kDialect) {
+    EXPECT_EQ(*pieces(steps(split_by(expected.pattern)), expected.text), expected.pieces)
+        << expected.pattern;
+  }
+}
+
+TEST(Regex, RefusesByNameWhatItCannotMatchExactly) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"((\p{L})\1)", "byte 8 of the pattern, want no \\1"},
+      {"(?i:ß)", "ignoring case of ASCII letters alone"},
+      {R"((?i)[\p{L}])", "ignoring case in a class of ASCII letters alone"},
+      {"(?i:first)", "want no ss, ff, fi, fl or st where case is ignored"},
+      {"(?(1)a|b)", "want a group that is plain"},
+      {"(*UTF)a", "want no callout"},
+      {R"(\K)", "want no \\K"}};
+  for (const auto& [pattern, message] : cases) {
+    const auto result = Regex::compile(pattern, false);
+    ASSERT_FALSE(result.ok()) << pattern;
+    EXPECT_EQ(result.status().code(), StatusCode::kUnsupported) << pattern;
+    EXPECT_THAT(result.status().message(), HasSubstr(message));
+  }
+  std::string many;
+  for (int i = 0; i < 129; ++i)
+    many += {static_cast<char>(0xC4 + i / 64), static_cast<char>(0x80 + i % 64)};
+  EXPECT_THAT(Regex::compile(many, false).status().message(), HasSubstr("128 kinds of characters"));
+  EXPECT_FALSE(Regex::compile(std::string(20'000, 'a'), false).ok());
+}
+
+TEST(Regex, EndsABrokenPatternWithAnError) {
+  for (const char* pattern : {"(", ")", "[", "[[a]", "[a-", "[b-a]", "\\", "[\\", "(?", "(?i",
+                              "(?<", "\\x{110000}", "\\p{Nothing}", "\\p{", "a**", "[a&&", "(?#"}) {
+    const auto result = Regex::compile(pattern, false);
+    EXPECT_EQ(result.ok(), std::string_view(pattern) == "(?#") << pattern;
+  }
+  EXPECT_FALSE(Regex::compile(std::string(1000, '['), false).ok());
+  EXPECT_FALSE(Regex::compile(std::string(10'000, '('), false).ok());
 }
 
 TEST(Regex, NamesThePlaceOfAMistake) {

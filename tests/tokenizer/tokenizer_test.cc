@@ -327,8 +327,8 @@ INSTANTIATE_TEST_SUITE_P(
                 kNotDone, "pre_tokenizer: an object, want a ByteLevel at the end"},
         BadFile{"pattern", [](Json& j) { j["pre_tokenizer"] = split_step("a(", "Isolated"); }, kBad,
                 "pre_tokenizer.pattern.Regex: missing closing parenthesis at byte 2"},
-        BadFile{"behavior", [](Json& j) { j["pre_tokenizer"] = split_step("a", "MergedWithNext"); },
-                kNotDone, "pre_tokenizer.behavior: \"MergedWithNext\""},
+        BadFile{"behavior", [](Json& j) { j["pre_tokenizer"] = split_step("a", "Merged"); },
+                kNotDone, "pre_tokenizer.behavior: \"Merged\", want \"Removed\""},
         BadFile{"many_steps",
                 [](Json& j) {
                   const Json steps(65, split_step("a", "Isolated"));
