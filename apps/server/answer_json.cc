@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -22,6 +23,16 @@ Json bytes_json(std::string_view bytes) {
   return list;
 }
 
+// As OpenAI's completions name tokens: what is no text by its bytes, so that no two are one.
+std::string token_name(const ModelInfo& model, int32_t id) {
+  const std::string bytes(model.tokenizer->token_text(id));
+  if (readable(bytes) == bytes) return bytes;
+  std::string name = "bytes:";
+  for (const char byte : bytes)
+    name += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
+  return name;
+}
+
 Json token_json(const ModelInfo& model, int32_t id, float logprob) {
   const std::string_view bytes = model.tokenizer->token_text(id);
   return {{"token", readable(bytes)}, {"logprob", logprob}, {"bytes", bytes_json(bytes)}};
@@ -30,7 +41,7 @@ Json token_json(const ModelInfo& model, int32_t id, float logprob) {
 Json chat_logprobs(const ModelInfo& model, const std::vector<ShownToken>& tokens) {
   Json content = Json::array();
   for (const ShownToken& token : tokens) {
-    Json entry = token_json(model, token.id, token.logprob);
+    Json entry = token_json(model, token.id, token.logprob.value_or(0));
     entry["top_logprobs"] = Json::array();
     for (const dsa::TokenLogprob& top : token.top)
       entry["top_logprobs"].push_back(token_json(model, top.id, top.logprob));
@@ -39,19 +50,26 @@ Json chat_logprobs(const ModelInfo& model, const std::vector<ShownToken>& tokens
   return {{"content", std::move(content)}, {"refusal", nullptr}};
 }
 
+Json top_json(const ModelInfo& model, const std::vector<dsa::TokenLogprob>& top) {
+  Json out = Json::object();
+  for (const dsa::TokenLogprob& entry : top) {
+    std::string name = token_name(model, entry.id);
+    if (out.contains(name)) name = fmt::format("token_id:{}", entry.id);
+    out[name] = entry.logprob;
+  }
+  return out;
+}
+
 Json completion_logprobs(const ModelInfo& model, const std::vector<ShownToken>& tokens) {
   Json out = {{"tokens", Json::array()},
               {"token_logprobs", Json::array()},
               {"top_logprobs", Json::array()},
               {"text_offset", Json::array()}};
   for (const ShownToken& token : tokens) {
-    out["tokens"].push_back(readable(model.tokenizer->token_text(token.id)));
-    out["token_logprobs"].push_back(token.logprob);
-    Json top = Json::object();
-    for (const dsa::TokenLogprob& entry : token.top)
-      top[readable(model.tokenizer->token_text(entry.id))] = entry.logprob;
-    out["top_logprobs"].push_back(std::move(top));
+    out["tokens"].push_back(token_name(model, token.id));
     out["text_offset"].push_back(token.offset);
+    out["token_logprobs"].push_back(token.logprob ? Json(*token.logprob) : Json());
+    out["top_logprobs"].push_back(token.logprob ? top_json(model, token.top) : Json());
   }
   return out;
 }
@@ -134,6 +152,25 @@ Json usage_json(const Usage& usage) {
           {"completion_tokens_details", {{"reasoning_tokens", usage.reasoning_tokens}}}};
 }
 
+Json prompt_logprobs_json(const ModelInfo& model,
+                          std::span<const dsa::PromptToken> tokens,
+                          size_t most) {
+  Json out = Json::array();
+  for (const dsa::PromptToken& token : tokens) {
+    Json entry = Json::object();
+    const auto add = [&](int32_t id, float logprob, int64_t rank) {
+      entry[std::to_string(id)] = {{"logprob", finite(logprob)},
+                                   {"rank", rank},
+                                   {"decoded_token", readable(model.tokenizer->token_text(id))}};
+    };
+    for (size_t i = 0; i < std::min(most, token.top.size()); ++i)
+      add(token.top[i].id, token.top[i].logprob, static_cast<int64_t>(i) + 1);
+    if (!entry.contains(std::to_string(token.id))) add(token.id, token.logprob, token.rank);
+    out.push_back(token.rank > 0 ? std::move(entry) : Json());
+  }
+  return out;
+}
+
 void WholeChoice::add(AnswerPiece piece) {
   for (dsa::CompletionPart& part : piece.parts) {
     if (part.kind == Kind::kReasoning) reasoning += part.text;
@@ -160,6 +197,9 @@ Json whole_answer(const AnswerHead& head,
     }
     choice["logprobs"] = logprobs_json(head, choices[i].tokens, logprobs);
     choice["finish_reason"] = choices[i].finish_reason;
+    if (!choices[i].prompt_logprobs.is_null()) {
+      (head.chat ? answer : choice)["prompt_logprobs"] = choices[i].prompt_logprobs;
+    }
     answer["choices"].push_back(std::move(choice));
   }
   answer["usage"] = usage_json(usage);

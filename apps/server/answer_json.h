@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,10 +38,16 @@ struct WholeChoice {
   std::string content;
   std::vector<dsa::ToolCall> calls;
   std::vector<ShownToken> tokens;
+  Json prompt_logprobs;  // null where they are not wanted
   std::string finish_reason;
 
   void add(AnswerPiece piece);
 };
+
+// As vLLM has them: for each token the `most` likeliest and itself, by id; null for the first.
+Json prompt_logprobs_json(const ModelInfo& model,
+                          std::span<const dsa::PromptToken> tokens,
+                          size_t most);
 
 Json whole_answer(const AnswerHead& head,
                   const std::vector<WholeChoice>& choices,

@@ -7,12 +7,21 @@
 namespace server {
 namespace {
 
-// JSON has no infinity; OpenAI's API says -9999 for a token that cannot be.
-float finite(float logprob) {
-  return std::max(logprob, -9999.0F);
+ShownToken shown_token(int32_t id,
+                       float logprob,
+                       int64_t offset,
+                       std::span<const dsa::TokenLogprob> top) {
+  ShownToken out{id, finite(logprob), offset, {top.begin(), top.end()}};
+  for (dsa::TokenLogprob& entry : out.top)
+    entry.logprob = finite(entry.logprob);
+  return out;
 }
 
 }  // namespace
+
+float finite(float logprob) {
+  return std::max(logprob, -9999.0F);
+}
 
 int64_t count_characters(std::string_view utf8) {
   const auto begins = [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; };
@@ -20,21 +29,43 @@ int64_t count_characters(std::string_view utf8) {
 }
 
 AnswerText::AnswerText(const dsa::Tokenizer& tokenizer, const ApiRequest& request)
-    : decoder_(tokenizer, !request.chat),  // a chat's special tokens are part of its encoding
+    : tokenizer_(&tokenizer),
+      decoder_(tokenizer, !request.chat),  // a chat's special tokens are part of its encoding
       filter_(request.stop),
       stream_(request.thinking, request.reads_tools),
       silent_(request.silent_ids),
       chat_(request.chat),
       logprobs_(request.n_logprobs >= 0) {}
 
+AnswerPiece AnswerText::echo(std::span<const int32_t> prompt,
+                             size_t n_prefix,
+                             std::span<const dsa::PromptToken> logprobs) {
+  dsa::StreamDecoder decoder(*tokenizer_);  // special tokens of a prompt are part of it
+  AnswerPiece piece;
+  std::string text;
+  for (size_t i = 0; i < prompt.size(); ++i) {
+    if (i < logprobs.size() && logprobs_) {
+      const auto& [id, logprob, rank, top] = logprobs[i];
+      piece.tokens.push_back(shown_token(id, logprob, n_decoded_, top));
+      if (rank == 0) piece.tokens.back().logprob.reset();
+    }
+    if (i < n_prefix) continue;
+    const auto decoded = decoder.push(prompt[i]);
+    if (!decoded.ok()) continue;  // a padding row of the vocabulary has no text
+    n_decoded_ += count_characters(*decoded);
+    text += *decoded;
+  }
+  const std::string rest = decoder.flush();
+  n_decoded_ += count_characters(rest);
+  text += rest;
+  n_shown_ = n_decoded_;
+  if (!text.empty()) piece.parts.push_back({dsa::CompletionPart::Kind::kContent, 0, text});
+  return piece;
+}
+
 AnswerPiece AnswerText::push(const dsa::TokenEvent& token) {
   if (logprobs_) {
-    waiting_.push_back({token.id,
-                        finite(token.logprob),
-                        n_decoded_,
-                        {token.top_logprobs.begin(), token.top_logprobs.end()}});
-    for (dsa::TokenLogprob& top : waiting_.back().top)
-      top.logprob = finite(top.logprob);
+    waiting_.push_back(shown_token(token.id, token.logprob, n_decoded_, token.top_logprobs));
   }
   if (std::find(silent_.begin(), silent_.end(), token.id) != silent_.end()) return take("", false);
   const auto decoded = decoder_.push(token.id);

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,11 +18,11 @@
 
 namespace server {
 
-// A generated token as logprobs lists show it.
+// A token as logprobs lists show it.
 struct ShownToken {
   int32_t id = -1;
-  float logprob = 0;
-  int64_t offset = 0;  // characters of text before it
+  std::optional<float> logprob;  // none: of the first token of all
+  int64_t offset = 0;            // characters of text before it
   std::vector<dsa::TokenLogprob> top;
 };
 
@@ -35,6 +37,11 @@ class AnswerText {
  public:
   AnswerText(const dsa::Tokenizer& tokenizer, const ApiRequest& request);
 
+  // The prompt as the beginning of the answer, before the first push(). `logprobs`: of each of its
+  // tokens, where logprobs are wanted. Its first n_prefix tokens have no text.
+  AnswerPiece echo(std::span<const int32_t> prompt,
+                   size_t n_prefix,
+                   std::span<const dsa::PromptToken> logprobs);
   AnswerPiece push(const dsa::TokenEvent& token);
   // When no more tokens come.
   AnswerPiece finish();
@@ -46,6 +53,7 @@ class AnswerText {
  private:
   AnswerPiece take(const std::string& shown, bool last);
 
+  const dsa::Tokenizer* tokenizer_;
   dsa::StreamDecoder decoder_;
   text::StopFilter filter_;
   dsa::CompletionStream stream_;
@@ -58,6 +66,9 @@ class AnswerText {
   int64_t n_shown_ = 0;
   std::vector<ShownToken> waiting_;  // tokens whose text is held back
 };
+
+// JSON has no infinity; OpenAI's API says -9999 for a token that cannot be.
+float finite(float logprob);
 
 // Code points of UTF-8.
 int64_t count_characters(std::string_view utf8);

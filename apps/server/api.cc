@@ -78,6 +78,7 @@ const Api::Route Api::kRoutes[] = {
     {"GET", "/v1/models/", Access::kKey, &Api::models, false, true},
     {"POST", "/tokenize", Access::kKey, &Api::tokenize, true},
     {"POST", "/detokenize", Access::kKey, &Api::detokenize, true},
+    {"GET", "/tokenizer_info", Access::kKey, &Api::tokenizer_info, false},
     {"POST", "/v1/completions", Access::kKey, &Api::completions, true},
     {"POST", "/v1/chat/completions", Access::kKey, &Api::chat_completions, true},
     {"POST", "/v1/selections", Access::kKey, &Api::selections, true},

@@ -78,6 +78,7 @@ class Api {
   void preflight(const Shared& exchange);
   void tokenize(const Shared& exchange);
   void detokenize(const Shared& exchange);
+  void tokenizer_info(const Shared& exchange);
   void completions(const Shared& exchange);
   void chat_completions(const Shared& exchange);
   void selections(const Shared& exchange);

@@ -183,6 +183,11 @@ void read_common(Fields& fields,
   read_stream(fields, request);
   request.use_prefix_cache = fields.flag("use_prefix_cache", true);
   request.cache_salt = fields.text("cache_salt").value_or("");
+  const auto n_prompt = fields.integer("prompt_logprobs", 0, dsa::kMaxLogprobs);
+  request.n_prompt_logprobs = static_cast<int32_t>(n_prompt.value_or(-1));
+  if (n_prompt && request.stream) {
+    fields.refuse("prompt_logprobs", "given with stream, want one of them");
+  }
   fields.accept_only("best_of", {1, request.n}, "best_of is not supported, want 1 or n");
   read_harmless(fields);
 }
@@ -207,13 +212,17 @@ void check_prompt(Fields& fields,
   if (n == 0) fields.refuse(param, "is empty, want at least one token");
 }
 
-std::vector<int32_t> encode_text(Fields& fields, const std::string& text, const ModelInfo& model) {
+std::vector<int32_t> encode_text(Fields& fields,
+                                 const std::string& text,
+                                 const ModelInfo& model,
+                                 const ApiRequest& out) {
   auto ids = model.tokenizer->encode(text);
   if (!ids.ok()) {
     fields.refuse("prompt", ids.status().message());
     return {};
   }
-  std::vector<int32_t> prompt = model.prefix;
+  std::vector<int32_t> prompt;
+  if (out.n_prefix > 0) prompt = model.prefix;
   prompt.insert(prompt.end(), ids->begin(), ids->end());
   return prompt;
 }
@@ -225,8 +234,11 @@ void read_prompts(Fields& fields,
                   ApiRequest& out) {
   const Json* prompt = fields.find("prompt");
   if (prompt == nullptr) return fields.refuse("prompt", "missing, want text or token ids");
+  const bool has_text = prompt->is_string() ||
+                        (prompt->is_array() && !prompt->empty() && prompt->front().is_string());
+  if (fields.flag("add_special_tokens", true) && has_text) out.n_prefix = model.prefix.size();
   if (prompt->is_string()) {
-    out.prompts.push_back(encode_text(fields, prompt->get<std::string>(), model));
+    out.prompts.push_back(encode_text(fields, prompt->get<std::string>(), model, out));
     return;
   }
   if (!prompt->is_array() || prompt->empty()) {
@@ -243,7 +255,7 @@ void read_prompts(Fields& fields,
   }
   for (const Json& entry : *prompt) {
     if (entry.is_string()) {
-      out.prompts.push_back(encode_text(fields, entry.get<std::string>(), model));
+      out.prompts.push_back(encode_text(fields, entry.get<std::string>(), model, out));
     } else if (entry.is_array()) {
       out.prompts.push_back(read_ids(fields, "prompt", entry, model));
     } else {
@@ -293,9 +305,9 @@ ApiRequestOr read_completion_request(const Json& body,
   Fields fields(body, "");
   ApiRequest request;
   read_common(fields, model, limits, request);
-  request.max_tokens = read_max_tokens(fields, 1, kDefaultCompletionTokens);
+  request.max_tokens = read_max_tokens(fields, 0, kDefaultCompletionTokens);
   request.n_logprobs = read_completion_logprobs(fields);
-  fields.accept_only("echo", {false}, "echo is not supported, want false");
+  request.echo = fields.flag("echo", false);
   if (!fields.error()) read_prompts(fields, model, limits, request);
   if (!fields.error()) {
     for (const auto& prompt : request.prompts)
@@ -310,12 +322,12 @@ ApiRequestOr read_chat_request(const Json& body, const ModelInfo& model, const A
   request.chat = true;
   read_common(fields, model, limits, request);
   request.max_tokens = read_max_tokens(fields, 1, std::nullopt);
+  fields.accept_only("echo", {false}, "echo is for completions, want false");
   const bool logprobs = fields.flag("logprobs", false);
   const auto top = fields.integer("top_logprobs", 0, dsa::kMaxLogprobs);
   if (top.value_or(0) > 0 && !logprobs)
     fields.refuse("top_logprobs", "given, want it only with logprobs");
   if (logprobs) request.n_logprobs = static_cast<int32_t>(top.value_or(0));
-  fields.accept_only("echo", {false}, "echo is for completions, want false");
   ChatPrompt prompt = read_chat_prompt(fields, model);
   request.thinking = prompt.thinking;
   request.reads_tools = prompt.reads_tools;

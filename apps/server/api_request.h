@@ -28,6 +28,9 @@ struct ApiRequest {
   std::vector<int32_t> end_ids;     // tokens that end an answer
   std::vector<int32_t> silent_ids;  // tokens that have no text: end ids that do not end
   int32_t n_logprobs = -1;          // as dsa::GenerateRequest
+  int32_t n_prompt_logprobs = -1;   // likewise, in a list of their own
+  bool echo = false;                // completions: the answer begins with the prompt
+  size_t n_prefix = 0;              // tokens of each prompt that stand before its text
   bool stream = false;
   bool include_usage = false;
   bool continuous_usage = false;  // in every chunk

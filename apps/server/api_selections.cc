@@ -131,6 +131,10 @@ void Api::selections(const Shared& exchange) {
   if (request.stream) fields.refuse("request.stream", "true, want false");
   if (!request.stop.empty()) fields.refuse("request.stop", "given, want none");
   if (request.n_logprobs >= 0) fields.refuse("request.logprobs", "given, want none");
+  if (request.n_prompt_logprobs >= 0) {
+    fields.refuse("request.prompt_logprobs", "given, want none");
+  }
+  if (request.echo) fields.refuse("request.echo", "true, want false");
   if (fields.error()) return respond_error(exchange, *fields.error());
   if (!has_room(exchange)) return;
   const auto found = std::make_shared<Gathered>(metrics_);

@@ -58,6 +58,19 @@ void Api::tokenize(const Shared& exchange) {
   respond_json(exchange, out);
 }
 
+// What vLLM's endpoint of that name tells of a tokenizer: the tokens with a role, as texts.
+void Api::tokenizer_info(const Shared& exchange) {
+  const auto text = [this](const std::vector<int32_t>& ids) {
+    return ids.empty() ? Json() : Json(std::string(model_.tokenizer->token_text(ids.front())));
+  };
+  respond_json(exchange, {{"tokenizer_class", "dsa"},
+                          {"bos_token", text(model_.prefix)},
+                          {"eos_token", text(model_.end_ids)},
+                          {"pad_token", text(model_.end_ids)},
+                          {"model_max_length", model_.max_context},
+                          {"chat_template", nullptr}});
+}
+
 // {"tokens": [ids]} -> {"prompt": text}; bytes that are not UTF-8 become U+FFFD.
 void Api::detokenize(const Shared& exchange) {
   const auto json = body(exchange);

@@ -128,7 +128,12 @@ dsa::GenerateRequest Generation::sequence(size_t index) {
         logits[static_cast<size_t>(id)] = -std::numeric_limits<float>::infinity();
     };
   }
+  const int32_t echoed = request_.echo ? request_.n_logprobs : -1;
+  out.n_prompt_logprobs = std::max(echoed, request_.n_prompt_logprobs);
   const auto self = shared_from_this();
+  out.on_prompt = [self, index](std::span<const dsa::PromptToken> tokens) {
+    self->on_prompt(index, tokens);
+  };
   out.on_token = [self, index](const dsa::TokenEvent& token) {
     return self->on_token(index, token);
   };
@@ -148,6 +153,20 @@ void Generation::time_token(Choice& choice) {
   }
   choice.last_token = now;
   ++choice.n_tokens;
+}
+
+void Generation::on_prompt(size_t index, std::span<const dsa::PromptToken> tokens) {
+  Choice& choice = choices_[index];
+  if (request_.n_prompt_logprobs >= 0) {
+    choice.whole.prompt_logprobs = prompt_logprobs_json(
+        *context_.model, tokens, static_cast<size_t>(request_.n_prompt_logprobs));
+  }
+  if (!request_.echo) return;
+  std::vector<dsa::PromptToken> echoed(tokens.begin(), tokens.end());
+  for (dsa::PromptToken& token : echoed)
+    token.top.resize(
+        std::min(token.top.size(), static_cast<size_t>(std::max(request_.n_logprobs, 0))));
+  deliver(index, choice.text->echo(request_.prompts[choice.prompt], request_.n_prefix, echoed));
 }
 
 bool Generation::on_token(size_t index, const dsa::TokenEvent& token) {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -84,6 +85,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   };
 
   dsa::GenerateRequest sequence(size_t index);
+  void on_prompt(size_t index, std::span<const dsa::PromptToken> tokens);
   bool on_token(size_t index, const dsa::TokenEvent& token);
   void on_done(size_t index, const dsa::GenerateResult& result);
   void deliver(size_t index, AnswerPiece piece);

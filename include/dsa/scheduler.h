@@ -67,6 +67,14 @@ struct TokenLogprob {
   float logprob = 0.0F;  // natural logarithm
 };
 
+// What the model made of one token of a prompt.
+struct PromptToken {
+  int32_t id = -1;
+  float logprob = 0.0F;           // log softmax of the model's logits after the tokens before it
+  int64_t rank = 0;               // among them: 1 is the likeliest; 0 for the first token of all
+  std::vector<TokenLogprob> top;  // largest first, ties by the lowest id; of the first token none
+};
+
 // What one layer attended to when a token was computed.
 struct LayerSelection {
   int64_t layer = 0;
@@ -117,10 +125,12 @@ struct LogitsFilter {
 // throw. on_done is called exactly once for each request that submit() accepted.
 struct GenerateRequest {
   std::vector<int32_t> prompt{};  // at least one token
-  int64_t max_tokens = 16;        // at least 1
+  int64_t max_tokens = 16;        // 0: the prompt alone is computed
   SamplerOptions sampler{};       // penalties apply to the generated tokens
   std::vector<int32_t> stop_tokens{};
   int32_t n_logprobs = -1;  // -1: none; 0: the chosen token's; k: also the k best, <= kMaxLogprobs
+  // Likewise for each token of the prompt, which then comes from no cache and goes to none.
+  int32_t n_prompt_logprobs = -1;
   LogitsFilter logits_filter{};  // either function may be empty
   bool use_prefix_cache = true;  // false: neither read nor written for this request
   std::string cache_salt{};      // prompts are shared among requests of the same salt alone
@@ -128,6 +138,9 @@ struct GenerateRequest {
   std::vector<int64_t> selections{};
   std::chrono::milliseconds timeout{0};  // from submit() on; 0: none
 
+  // Once, when the prompt is computed, before the first on_token; a token each where
+  // n_prompt_logprobs >= 0, else none. May be empty.
+  std::function<void(std::span<const PromptToken>)> on_prompt{};
   std::function<bool(const TokenEvent&)> on_token{};     // false: finish with kStop; may be empty
   std::function<void(const GenerateResult&)> on_done{};  // may be empty
 };

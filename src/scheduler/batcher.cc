@@ -131,8 +131,20 @@ void Batcher::end(const Plan& plan, const Status& status) {
     requests_.finish(request, FinishReason::kError, status);
 }
 
+void Batcher::deliver_prompt(RequestState* state) {
+  if (state->prompt_given) return;
+  if (state->wants_prompt() && state->prompt_tokens.empty()) {
+    state->prompt_tokens.push_back({state->tokens[0], 0.0F, 0, {}});  // the only one
+  }
+  state->prompt_given = true;
+  if (state->request.on_prompt) state->request.on_prompt(state->prompt_tokens);
+  state->prompt_tokens = {};
+}
+
 void Batcher::deliver(RequestState* state) {
   const GenerateRequest& request = state->request;
+  deliver_prompt(state);
+  if (request.max_tokens == 0) return requests_.finish(state, FinishReason::kLength);
   const Status status = state->chosen.value_or(Status(StatusCode::kResourceExhausted, "no logits"));
   state->chosen.reset();
   if (!status.ok()) return requests_.finish(state, FinishReason::kError, status);

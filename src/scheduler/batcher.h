@@ -41,6 +41,7 @@ class Batcher {
   bool compute_chunk_in_parts();
   double decode_between_parts();
   void end(const Plan& plan, const Status& status);
+  static void deliver_prompt(RequestState* state);
   void deliver(RequestState* state);
   void count_step();
 

@@ -17,6 +17,11 @@ Status check_tokens(const char* field, std::span<const int32_t> tokens, int64_t 
   return {};
 }
 
+Status check_logprobs(const char* field, int32_t n) {
+  if (n >= -1 && n <= kMaxLogprobs) return {};
+  return invalid_argument("{}: {}, want -1 to {}", field, n, kMaxLogprobs);
+}
+
 }  // namespace
 
 Status check_request(const GenerateRequest& request, int64_t vocab_size, int64_t max_context) {
@@ -27,12 +32,11 @@ Status check_request(const GenerateRequest& request, int64_t vocab_size, int64_t
   }
   DSA_RETURN_IF_ERROR(check_tokens("prompt", request.prompt, vocab_size));
   DSA_RETURN_IF_ERROR(check_tokens("stop_tokens", request.stop_tokens, vocab_size));
-  if (request.max_tokens < 1) {
-    return invalid_argument("max_tokens: {}, want at least 1", request.max_tokens);
+  if (request.max_tokens < 0) {
+    return invalid_argument("max_tokens: {}, want at least 0", request.max_tokens);
   }
-  if (request.n_logprobs < -1 || request.n_logprobs > kMaxLogprobs) {
-    return invalid_argument("n_logprobs: {}, want -1 to {}", request.n_logprobs, kMaxLogprobs);
-  }
+  DSA_RETURN_IF_ERROR(check_logprobs("n_logprobs", request.n_logprobs));
+  DSA_RETURN_IF_ERROR(check_logprobs("n_prompt_logprobs", request.n_prompt_logprobs));
   for (const auto& [id, bias] : request.sampler.logit_bias) {
     if (id >= 0 && id < vocab_size) continue;
     return invalid_argument("logit_bias: token {}, want 0 to {}", id, vocab_size - 1);

@@ -1,5 +1,6 @@
 #include "scheduler/plan_pass.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "scheduler/logprobs.h"
@@ -14,7 +15,9 @@ Step step_of(const PlannedChunk& planned) {
   step.sequence = request->sequence;
   step.tokens = std::span<const int32_t>(request->tokens)
                     .subspan(static_cast<size_t>(chunk.begin), static_cast<size_t>(chunk.size()));
-  step.logits = chunk.logits ? RowsWanted::kLast : RowsWanted::kNone;
+  step.logits = request->wants_prompt() ? RowsWanted::kAll
+                : chunk.logits          ? RowsWanted::kLast
+                                        : RowsWanted::kNone;
   step.selections = chunk.logits && request->wants_selections(request->n_generated());
   return step;
 }
@@ -40,6 +43,23 @@ void choose(RequestState* state, std::span<const float> logits, std::vector<floa
   state->top = top_logprobs(logits, normaliser, request.n_logprobs);
 }
 
+// What the logits after the prompt's token at `position` say of the one that follows.
+void note_prompt(RequestState* state, int64_t position, std::span<const float> logits) {
+  const auto next = static_cast<size_t>(position) + 1;
+  std::vector<PromptToken>& tokens = state->prompt_tokens;
+  if (next >= static_cast<size_t>(state->n_prompt)) return;
+  tokens.resize(std::max(tokens.size(), next + 1));
+  tokens[0].id = state->tokens[0];
+  PromptToken& token = tokens[next];
+  token.id = state->tokens[next];
+  const float own = logits[static_cast<size_t>(token.id)];
+  const double normaliser = log_normaliser(logits);
+  token.logprob = static_cast<float>(static_cast<double>(own) - normaliser);
+  token.rank =
+      1 + std::count_if(logits.begin(), logits.end(), [own](float logit) { return logit > own; });
+  token.top = top_logprobs(logits, normaliser, state->request.n_prompt_logprobs);
+}
+
 // The selection of a chunk's last token.
 void keep_selection(const PlannedChunk& planned, const SelectionRow& row) {
   if (row.position + 1 != planned.chunk.end) return;
@@ -59,7 +79,10 @@ Result<Pass> begin_plan(Engine* engine, const Plan& plan, std::vector<float>* fi
   }
   ForwardHooks hooks;
   hooks.logits = [&plan, filtered](const LogitsRow& row) {
-    choose(plan.chunks[row.step].request, row.logits, filtered);
+    const auto& [request, chunk] = plan.chunks[row.step];
+    if (request->wants_prompt()) note_prompt(request, row.position, row.logits);
+    const bool last = chunk.logits && row.position + 1 == chunk.end;
+    if (last && request->request.max_tokens > 0) choose(request, row.logits, filtered);
   };
   if (selections) {
     hooks.selection_scores = true;

@@ -53,6 +53,9 @@ struct RequestState {
   int64_t n_counted = 0;     // prompt tokens that were hit or miss already
   GenerateResult result;
 
+  std::vector<PromptToken> prompt_tokens;  // as far as the prompt was computed; where wanted
+  bool prompt_given = false;               // to on_prompt
+
   // What the step gave.
   std::optional<Status> chosen;  // there was a choice; ok: of
   int32_t token = -1;
@@ -62,6 +65,9 @@ struct RequestState {
 
   int64_t n_tokens() const { return static_cast<int64_t>(tokens.size()); }
   int64_t n_generated() const { return n_tokens() - n_prompt; }
+
+  // Whether the logits after the prompt's tokens are wanted, and were not all given.
+  bool wants_prompt() const { return request.n_prompt_logprobs >= 0 && !prompt_given; }
 
   // Only the latest token is to be computed, and a choice follows.
   bool decodes() const { return n_generated() > 0 && n_done + 1 == n_tokens(); }

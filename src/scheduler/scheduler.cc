@@ -155,7 +155,8 @@ Result<RequestId> Scheduler::submit(GenerateRequest request) {
   if (!status.ok()) return impl_->refuse(status);
   Result<Sampler> sampler = Sampler::create(request.sampler);
   if (!sampler.ok()) return impl_->refuse(sampler.status());
-  const bool shares = impl_->options.prefix_cache && request.use_prefix_cache;
+  const bool shares =
+      impl_->options.prefix_cache && request.use_prefix_cache && request.n_prompt_logprobs < 0;
   const double timeout = std::chrono::duration<double>(request.timeout).count();
   const int64_t page_tokens = impl_->engine_options.page_tokens;
   auto state = std::make_unique<scheduler::RequestState>(0, std::move(request),

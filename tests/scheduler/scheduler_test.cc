@@ -81,7 +81,9 @@ TEST(Scheduler, RefusesWhatCannotBeByName) {
   EXPECT_THAT(message([](auto* r) { r->prompt[2] = 2048; }),
               HasSubstr("prompt: token 2 is 2048, want 0 to 2047"));
   EXPECT_THAT(message([](auto* r) { r->stop_tokens = {-1}; }), HasSubstr("stop_tokens: token 0"));
-  EXPECT_THAT(message([](auto* r) { r->max_tokens = 0; }), HasSubstr("max_tokens: 0"));
+  EXPECT_THAT(message([](auto* r) { r->max_tokens = -1; }), HasSubstr("max_tokens: -1"));
+  EXPECT_THAT(message([](auto* r) { r->n_prompt_logprobs = 21; }),
+              HasSubstr("n_prompt_logprobs: 21"));
   EXPECT_THAT(message([](auto* r) { r->n_logprobs = 21; }), HasSubstr("n_logprobs: 21"));
   EXPECT_THAT(message([](auto* r) { r->selections = {-2}; }), HasSubstr("selections: -2"));
   EXPECT_THAT(message([](auto* r) { r->timeout = std::chrono::milliseconds(-5); }),
@@ -91,7 +93,7 @@ TEST(Scheduler, RefusesWhatCannotBeByName) {
                 r->sampler.logit_bias = {{2048, 1.0F}};
               }),
               HasSubstr("logit_bias: token 2048"));
-  EXPECT_EQ(scheduler->stats().refused_total, 10);
+  EXPECT_EQ(scheduler->stats().refused_total, 11);
   EXPECT_FALSE(scheduler->step());
 
   const auto refused = [](const SchedulerOptions& options) {

@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "server/answer_json.h"
 #include "server/outbox.h"
 #include "server/selections.h"
 
@@ -69,6 +72,48 @@ TEST(AnswerText, AllTokensAreShownWithTheirOffsetsInCharacters) {
   }
   EXPECT_EQ(tokens, text);
   EXPECT_EQ(shown.tokens.back().offset + 4, count_characters(text));
+}
+
+TEST(AnswerText, AnEchoedPromptComesFirstAndCountsInOffsets) {
+  ApiRequest request;
+  request.n_logprobs = 1;
+  AnswerText answer(tokenizer(), request);
+  const auto ids = *tokenizer().encode("<a> In the \xC3\xA9");
+  std::vector<int32_t> prompt = {0};  // as it is put before every text
+  prompt.insert(prompt.end(), ids.begin(), ids.end());
+  std::vector<dsa::PromptToken> logprobs;
+  for (const int32_t id : prompt)
+    logprobs.push_back({id, -2.0F, logprobs.empty() ? 0 : 1, {{id, -2.0F}}});
+  const AnswerPiece echoed = answer.echo(prompt, 1, logprobs);
+  ASSERT_EQ(echoed.parts.size(), 1U);
+  EXPECT_EQ(echoed.parts[0].text, "<a> In the \xC3\xA9");
+  ASSERT_EQ(echoed.tokens.size(), prompt.size());
+  EXPECT_FALSE(echoed.tokens[0].logprob);
+  EXPECT_EQ(echoed.tokens[1].logprob, -2.0F);
+  EXPECT_EQ(echoed.tokens[1].offset, 0);
+  dsa::TokenEvent event;
+  event.id = ids[0];
+  EXPECT_EQ(answer.push(event).tokens.at(0).offset, 12);
+}
+
+TEST(AnswerJson, TokensThatAreNoTextAreNamedByTheirBytes) {
+  ModelInfo model;
+  auto opened = dsa::Tokenizer::open(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32");
+  ASSERT_TRUE(opened.ok());
+  model.tokenizer = std::make_shared<const dsa::Tokenizer>(std::move(*opened));
+  // Of an emoji that the vocabulary does not have, each byte is a token.
+  const auto ids = *tokenizer().encode("\xF0\x9F\x98\x80");
+  ASSERT_GT(ids.size(), 2U);
+  ShownToken token{ids[0], -1.0F, 0, {{ids[0], -1.0F}, {ids[1], -2.0F}, {ids[1], -3.0F}}};
+  WholeChoice choice;
+  choice.tokens = {token};
+  AnswerHead head;
+  head.model = &model;
+  const Json lists = whole_answer(head, {choice}, true, {})["choices"][0]["logprobs"];
+  EXPECT_EQ(lists["tokens"][0].get<std::string>().rfind("bytes:\\xf0", 0), 0U);
+  EXPECT_EQ(lists["top_logprobs"][0].size(), 3U);
+  EXPECT_EQ(lists["top_logprobs"][0][lists["tokens"][0].get<std::string>()], -1.0);
+  EXPECT_EQ(lists["top_logprobs"][0]["token_id:" + std::to_string(ids[1])], -3.0);
 }
 
 TEST(AnswerText, WithoutLogprobsNoTokensAreKept) {

@@ -250,6 +250,35 @@ TEST(ApiRequest, LogprobsOfCompletionsMayBeAFlag) {
   EXPECT_EQ(good(chat(R"("logprobs":1,"top_logprobs":2)")).n_logprobs, 2);
 }
 
+TEST(ApiRequest, WhatIsAskedOfThePromptItself) {
+  const ApiRequest request = good(completion(R"("echo":true,"logprobs":1,"max_tokens":0)"));
+  EXPECT_TRUE(request.echo);
+  EXPECT_EQ(request.max_tokens, 0);
+  EXPECT_EQ(good(completion(R"("prompt_logprobs":0)")).n_prompt_logprobs, 0);
+  EXPECT_EQ(good(chat(R"("prompt_logprobs":5)")).n_prompt_logprobs, 5);
+  EXPECT_EQ(good(chat("")).n_prompt_logprobs, -1);
+  EXPECT_EQ(param(completion(R"("prompt_logprobs":1,"stream":true)")), "prompt_logprobs");
+  EXPECT_EQ(param(completion(R"("prompt_logprobs":-1)")), "prompt_logprobs");
+  EXPECT_EQ(param(chat(R"("echo":true)")), "echo");
+}
+
+TEST(ApiRequest, TokensBeforeATextAreLeftOutOnRequest) {
+  ModelInfo prefixed = model();
+  prefixed.prefix = {0};
+  const auto prompts = [&](const char* text) {
+    return good(read_completion_request(*parse_json(text), prefixed, {}));
+  };
+  const ApiRequest request = prompts(R"({"prompt":["a","b"]})");
+  EXPECT_EQ(request.n_prefix, 1U);
+  EXPECT_EQ(request.prompts[1][0], 0);
+  const ApiRequest plain = prompts(R"({"prompt":"a","add_special_tokens":false})");
+  EXPECT_EQ(plain.n_prefix, 0U);
+  EXPECT_EQ(plain.prompts[0].size() + 1, request.prompts[0].size());
+  EXPECT_EQ(prompts(R"({"prompt":[[1,2],[3,4]]})").prompts,
+            (std::vector<std::vector<int32_t>>{{1, 2}, {3, 4}}));
+  EXPECT_EQ(prompts(R"({"prompt":[[1,2],[3,4]]})").n_prefix, 0U);
+}
+
 TEST(ApiRequest, OtherNamesOfMaxTokensAndRepetitionPenaltyAreUnderstood) {
   EXPECT_EQ(good(completion(R"("n_predict":3)")).max_tokens, 3);
   EXPECT_EQ(good(chat(R"("num_predict":3)")).max_tokens, 3);

@@ -122,6 +122,43 @@ class Endpoints(unittest.TestCase):
         self.assertTrue(all(len(t["top_logprobs"]) == 2 for t in content))
         self.assertTrue(all(t["top_logprobs"][0]["logprob"] <= 0 for t in content))
 
+    def test_a_prompt_is_echoed_with_the_logprobs_it_had_when_it_was_generated(self):
+        fields = {"temperature": 0, "logprobs": 2}
+        whole = self.server.complete(PROMPT, max_tokens=8, echo=True, **fields)["choices"][0]
+        alone = self.server.complete(PROMPT, max_tokens=8, **fields)["choices"][0]
+        self.assertEqual(whole["text"], PROMPT + alone["text"])
+        ids = self.server.post("/tokenize", {"prompt": whole["text"]})["tokens"]
+        lists = whole["logprobs"]
+        self.assertEqual("".join(lists["tokens"]), whole["text"])
+        self.assertEqual(lists["text_offset"][0], 0)
+        self.assertIsNone(lists["token_logprobs"][0])
+        self.assertIsNone(lists["top_logprobs"][0])
+        self.assertTrue(all(len(top) == 2 for top in lists["top_logprobs"][1:]))
+        again = self.server.complete([ids, ids[:2]], max_tokens=0, echo=True, **fields)
+        self.assertEqual(again["usage"]["completion_tokens"], 0)
+        read, short = again["choices"]
+        self.assertEqual((read["text"], read["finish_reason"]), (whole["text"], "length"))
+        self.assertEqual(short["logprobs"]["tokens"], lists["tokens"][:2])
+        for one, other in zip(read["logprobs"]["token_logprobs"][1:], lists["token_logprobs"][1:]):
+            self.assertAlmostEqual(one, other, delta=0.05)  # of fp8
+        events = self.server.stream("/v1/completions", {"prompt": PROMPT, "max_tokens": 8,
+                                                        "echo": True, **fields})
+        self.assertEqual(text_of(events)[0], whole["text"])
+        self.assertEqual(self.server.complete(PROMPT, max_tokens=0)["choices"][0]["text"], "")
+
+    def test_prompt_logprobs_are_by_id(self):
+        ids = self.server.post("/tokenize", {"prompt": PROMPT})["tokens"]
+        answer = self.server.complete(PROMPT, max_tokens=1, temperature=0, prompt_logprobs=2,
+                                      echo=True, logprobs=0)["choices"][0]
+        listed = answer["prompt_logprobs"]
+        self.assertEqual((len(listed), listed[0]), (len(ids), None))
+        for token, entry, own in zip(ids[1:], listed[1:], answer["logprobs"]["token_logprobs"][1:]):
+            self.assertEqual(entry[str(token)]["logprob"], own)
+            self.assertEqual([e["rank"] for e in entry.values()][:2], [1, 2])
+            self.assertIn(len(entry), (2, 3))
+        chat = self.server.chat("Hi", max_tokens=1, prompt_logprobs=0)
+        self.assertEqual(len(chat["prompt_logprobs"]), chat["usage"]["prompt_tokens"])
+
     def test_logit_bias_and_penalties_reach_the_sampler(self):
         token = self.server.post("/tokenize", {"prompt": " the", "add_special_tokens": False})
         (the,) = token["tokens"]
@@ -279,10 +316,10 @@ class Endpoints(unittest.TestCase):
             (chat, {"messages": message, "response_format": {"type": "json_schema", "json_schema": {
                 "schema": {"properties": {"a": {"pattern": "x"}}}}}}, 400,
              "response_format.json_schema.schema.properties.a.pattern"),
-            ("/v1/completions", {"prompt": "x", "echo": True}, 400, "echo"),
+            ("/v1/completions", {"prompt": "x", "echo": "x"}, 400, "echo"),
             ("/v1/completions", {"prompt": [99999]}, 400, "prompt"),
             ("/v1/completions", {"prompt": "x " * 5000}, 400, "prompt"),
-            ("/v1/completions", {"prompt": "x", "max_tokens": 0}, 400, "max_tokens"),
+            (chat, {"messages": message, "max_tokens": 0}, 400, "max_tokens"),
             ("/v1/completions", {"prompt": "x", "stream_options": {}}, 400, "stream_options"),
             ("/v1/selections", {"request": {"prompt": "x", "n": 2}}, 400, "request.n"),
             ("/detokenize", {"tokens": [-1]}, 400, "tokens"),
