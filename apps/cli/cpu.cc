@@ -28,10 +28,16 @@ dsa::Status show_cpu(bool json) {
   auto tier = dsa::active_tier();
   if (!tier.ok()) return tier.status();
   const dsa::CpuInfo cpu = dsa::cpu_info();
+  const bool has_quota = cpu.quota_cpus > 0;
   if (json) {
     print_json({{"model_name", cpu.model_name},
                 {"architecture", cpu.architecture},
                 {"threads", cpu.n_threads},
+                {"affinity_cpus", cpu.n_cpus},
+                {"quota_cpus",
+                 has_quota ? nlohmann::ordered_json(cpu.quota_cpus) : nlohmann::ordered_json()},
+                {"quota_file",
+                 has_quota ? nlohmann::ordered_json(cpu.quota_file) : nlohmann::ordered_json()},
                 {"features", cpu.features},
                 {"compiled", cpu.compiled},
                 {"runnable", cpu.runnable},
@@ -41,6 +47,10 @@ dsa::Status show_cpu(bool json) {
   print(fmt::format("cpu             {}\n", cpu.model_name.empty() ? "unknown" : cpu.model_name));
   print(fmt::format("architecture    {}\n", cpu.architecture));
   print(fmt::format("threads         {}\n", cpu.n_threads));
+  print(fmt::format("affinity mask   CPUs: {}\n", cpu.n_cpus));
+  print(has_quota ? fmt::format("quota           CPUs: {:.4g} ({})\n", cpu.quota_cpus,
+                                one_line(cpu.quota_file))
+                  : "quota           none\n");
   print(fmt::format("features        {}\n", joined(cpu.features)));
   print(fmt::format("tiers compiled  {}\n", joined(cpu.compiled)));
   print(fmt::format("tiers runnable  {}\n", joined(cpu.runnable)));

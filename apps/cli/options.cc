@@ -126,7 +126,7 @@ void add_cache_options(App& app, CacheFormat& kv_cache, CacheFormat& index_cache
 }
 
 void add_model_options(App& app, ModelOptions& options) {
-  app.add_option("-t,--threads", options.n_threads, "Threads (default: every hardware thread)")
+  app.add_option("-t,--threads", options.n_threads, "Threads (default: what `dsa cpu` says)")
       .type_name("N")
       .check(whole_number(1, kMostThreads))
       .group(kGroup);

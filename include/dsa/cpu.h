@@ -13,7 +13,10 @@ namespace dsa {
 struct CpuInfo {
   std::string model_name;             // e.g. "AMD EPYC 9645", empty when unknown
   std::string architecture;           // of this build: "x86_64" or "aarch64"
-  int n_threads = 0;                  // hardware threads this process may run on
+  int n_threads = 0;                  // by default: as many as can run at the same time
+  int n_cpus = 0;                     // hardware threads in this process's affinity mask
+  double quota_cpus = 0;              // that its control groups allow; 0: they set no limit
+  std::string quota_file;             // that sets this limit, e.g. "/sys/fs/cgroup/a/cpu.max"
   std::vector<std::string> features;  // those the kernels use, e.g. "avx512_bf16"
   std::vector<std::string> compiled;  // tiers in this build, slowest first
   std::vector<std::string> runnable;  // tiers this CPU can run, fastest first

@@ -32,7 +32,7 @@ struct EngineOptions {
   int64_t max_batch_tokens = 256;      // tokens of one pass; sizes the scratch memory
   int64_t max_interleaved_tokens = 0;  // likewise, of a pass begun while another is under way, in
                                        // scratch memory of its own; 0: there can be none
-  int n_threads = 0;                   // 0: every hardware thread
+  int n_threads = 0;                   // 0: as many as can run at the same time
   AttentionOptions attention = {};
 };
 

@@ -52,7 +52,7 @@ struct LayerBenchOptions {
   BenchWeights weights = BenchWeights::kFp8;
   int64_t max_context = 4096;    // the longest that will be measured
   int64_t prefill_tokens = 128;  // tokens of a measured prefill step
-  int n_threads = 0;             // <= 0: every hardware thread
+  int n_threads = 0;             // <= 0: as many as can run at the same time
   int repetitions = 10;          // at least; short steps run more often
 };
 
@@ -113,7 +113,7 @@ struct ModelBenchOptions {
   AttentionMode attention = AttentionMode::kDsa;  // kDsa or kDense
   int64_t max_context = 4096;                     // the longest that will be measured
   int64_t prefill_tokens = 128;                   // tokens of a measured prefill step
-  int n_threads = 0;                              // <= 0: every hardware thread
+  int n_threads = 0;                              // <= 0: as many as can run at the same time
   int repetitions = 10;                           // at least
 };
 

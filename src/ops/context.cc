@@ -46,7 +46,11 @@ CpuInfo cpu_info() {
   CpuInfo info;
   info.model_name = std::move(cpu.model_name);
   info.architecture = kernels::architecture();
-  info.n_threads = cpu.n_threads;
+  const CpuQuota quota = read_cpu_quota();
+  info.n_threads = default_threads(quota);
+  info.n_cpus = affinity_cpus();
+  info.quota_cpus = quota.cpus();
+  info.quota_file = quota.file;
   info.features = std::move(cpu.features);
   info.compiled = compiled_tiers();
   info.runnable = runnable_tiers();

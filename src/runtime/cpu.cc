@@ -47,7 +47,6 @@ HostCpu detect_cpu() {
   const ProcCpu cpu = read_proc_cpuinfo();
   HostCpu info;
   info.model_name = cpu.model_name;
-  info.n_threads = usable_cpus();
   for (const std::string_view feature : kFeatures) {
     if (std::find(cpu.flags.begin(), cpu.flags.end(), feature) != cpu.flags.end()) {
       info.features.emplace_back(feature);
@@ -57,7 +56,7 @@ HostCpu detect_cpu() {
 }
 
 // A set of cpu_set_t's 1,024 CPUs is refused where the kernel counts more.
-int usable_cpus() {
+int affinity_cpus() {
   constexpr size_t kMostCpus = size_t{1} << 20;
   for (size_t n_cpus = CPU_SETSIZE; n_cpus <= kMostCpus; n_cpus *= 2) {
     std::vector<cpu_set_t> set(n_cpus / CPU_SETSIZE);
@@ -65,6 +64,12 @@ int usable_cpus() {
     if (sched_getaffinity(0, set_bytes, set.data()) == 0) return CPU_COUNT_S(set_bytes, set.data());
   }
   return 1;
+}
+
+int default_threads(const CpuQuota& quota) {
+  const int n_cpus = affinity_cpus();
+  return quota.quota_us == 0 ? n_cpus
+                             : static_cast<int>(std::min<int64_t>(n_cpus, quota.threads()));
 }
 
 }  // namespace dsa

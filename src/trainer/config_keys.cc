@@ -19,7 +19,7 @@ std::vector<ConfigKey> root_keys(TrainConfig* c) {
       {"output", &c->output, 1, 0, "folder of the run: checkpoints and log.jsonl", {}},
       {"init", &c->init, 0, 0, "checkpoint to start from; empty: random weights", {}},
       {"seed", &c->seed, 0, 9e15, "seed of weights, data order and held-out documents", {}},
-      {"threads", &c->threads, 0, 4096, "threads; 0: every hardware thread", {}},
+      {"threads", &c->threads, 0, 4096, "threads; 0: what `dsa cpu` says", {}},
   };
 }
 

@@ -10,8 +10,6 @@
 #include <limits>
 #include <vector>
 
-#include "runtime/cpu.h"
-
 namespace dsa {
 namespace {
 
@@ -78,10 +76,6 @@ TEST(AlignedBuffer, MovesItsMemory) {
   AlignedBuffer second = std::move(*first);
   EXPECT_EQ(second.data(), data);
   EXPECT_EQ(second.size(), 100U);
-}
-
-TEST(DetectCpu, NamesTheThreads) {
-  EXPECT_GE(detect_cpu().n_threads, 1);
 }
 
 }  // namespace

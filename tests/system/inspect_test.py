@@ -1,13 +1,16 @@
 """dsa inspect and dsa cpu."""
 import array
 import json
+import math
+import os
 import pathlib
 import re
 import shutil
+import subprocess
 import tempfile
 import unittest
 
-from dsa_program import MODEL, model_with, run, succeed, succeed_json, write_safetensors
+from dsa_program import MODEL, PROGRAM, model_with, run, succeed, succeed_json, write_safetensors
 
 
 class Inspect(unittest.TestCase):
@@ -94,6 +97,17 @@ class Inspect(unittest.TestCase):
             self.assertEqual(succeed_json("cpu", env={"DSA_CPU_TIER": tier})["tier"], tier)
             out = succeed("cpu", env={"DSA_CPU_TIER": tier}).decode()
             self.assertRegex(out, f"(?m)^tier used +{tier}$")
+
+    def test_cpu_says_how_many_threads_and_why(self):
+        cpus = sorted(os.sched_getaffinity(0))
+        for some in {tuple(cpus), tuple(cpus[:1])}:
+            done = subprocess.run([PROGRAM, "cpu", "--json"], capture_output=True, check=True,
+                                  preexec_fn=lambda: os.sched_setaffinity(0, some))
+            found = json.loads(done.stdout)
+            self.assertEqual(found["affinity_cpus"], len(some))
+            limit = found["quota_cpus"] or len(some)
+            self.assertEqual(found["threads"], min(len(some), math.ceil(limit)))
+            self.assertEqual(found["quota_cpus"] is None, found["quota_file"] is None)
 
 
 if __name__ == "__main__":
