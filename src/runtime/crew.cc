@@ -25,11 +25,14 @@ constexpr auto kShortWait = 200us;
 constexpr int kPatience = 16;
 constexpr auto kLongestPatience = 2s;
 
+// A thread whose clock cannot be read counts as one that computes all the time.
 std::chrono::nanoseconds cpu_time_of(std::thread& thread) {
   clockid_t clock;
   timespec time;
-  if (pthread_getcpuclockid(thread.native_handle(), &clock) != 0) return 0ns;
-  if (clock_gettime(clock, &time) != 0) return 0ns;
+  if (pthread_getcpuclockid(thread.native_handle(), &clock) != 0 ||
+      clock_gettime(clock, &time) != 0) {
+    return std::chrono::steady_clock::now().time_since_epoch();
+  }
   return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
@@ -236,7 +239,8 @@ void Crew::wait_for_helpers() {
     }
   } while (Clock::now() < spin_end);
 
-  for (size_t i = 0; i < helpers_.size(); ++i)
+  const auto n_asked = static_cast<size_t>(most_asked_);
+  for (size_t i = 0; i < n_asked; ++i)
     cpu_times_[i] = cpu_time_of(helpers_[i]->thread);
   const Clock::time_point begin = Clock::now();
   for (int64_t left = unfinished_.load(std::memory_order_acquire); left != 0;
@@ -246,7 +250,7 @@ void Crew::wait_for_helpers() {
   const Clock::duration waited = Clock::now() - begin;
   if (waited < kShortWait) return;
   std::chrono::nanoseconds most_computed = 0ns;
-  for (size_t i = 0; i < helpers_.size(); ++i)
+  for (size_t i = 0; i < n_asked; ++i)
     most_computed = std::max(most_computed, cpu_time_of(helpers_[i]->thread) - cpu_times_[i]);
   if (waited - most_computed > kShortWait) lose(waited - most_computed);
 }
