@@ -5,13 +5,13 @@
 
 #include <algorithm>
 #include <charconv>
-#include <nlohmann/json.hpp>
 
 #include "dsa/model_config.h"
 #include "dsa/version.h"
 
 #include "cli/command.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/options.h"
 #include "cli/text.h"
 
@@ -190,7 +190,7 @@ std::string limits_text(const dsa::MachineLimits& limits) {
       giga(limits.read_bytes), giga(limits.gather_bytes));
 }
 
-nlohmann::ordered_json limits_json(const dsa::MachineLimits& limits) {
+Json limits_json(const dsa::MachineLimits& limits) {
   return {{"cpu", limits.cpu},
           {"tier", limits.tier},
           {"threads", limits.n_threads},

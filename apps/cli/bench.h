@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +9,7 @@
 #include "dsa_measure/bench.h"
 
 #include "cli/command_line.h"
+#include "cli/json.h"
 
 namespace cli {
 
@@ -36,7 +36,7 @@ std::vector<T> parse_list(const std::string& option,
 }
 
 std::string limits_text(const dsa::MachineLimits& limits);
-nlohmann::ordered_json limits_json(const dsa::MachineLimits& limits);
+Json limits_json(const dsa::MachineLimits& limits);
 
 const char* mode_name(dsa::AttentionMode mode);
 

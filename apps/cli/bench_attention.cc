@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "dsa_measure/bench.h"
 
 #include "cli/bench.h"
 #include "cli/interrupt.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/options.h"
 #include "cli/text.h"
 
@@ -45,11 +45,13 @@ struct Options {
 const char* phase_name(BenchPhase phase) {
   return phase == BenchPhase::kDecode ? "decode" : "prefill";
 }
-nlohmann::ordered_json to_json(const std::string& shape, const LayerMeasure& measure) {
-  auto parts = nlohmann::ordered_json::object();
+Json to_json(const std::string& shape, const LayerMeasure& measure) {
+  auto parts = Json::object();
   for (const dsa::PartMeasure& part : measure.parts) {
-    parts[part.name] = {
-        {"ms", part.ms}, {"flops", part.flops}, {"bytes", part.bytes}, {"limit_ms", part.limit_ms}};
+    parts.set(part.name, {{"ms", part.ms},
+                          {"flops", part.flops},
+                          {"bytes", part.bytes},
+                          {"limit_ms", part.limit_ms}});
   }
   return {{"shape", shape},
           {"phase", phase_name(measure.phase)},
@@ -105,7 +107,7 @@ Status run_bench(const Options& options) {
   layer.max_context = *std::max_element(options.contexts.begin(), options.contexts.end());
   auto bench = dsa::LayerBench::create(*shape, layer);
   if (!bench.ok()) return bench.status();
-  auto document = nlohmann::ordered_json::array();
+  auto document = Json::array();
   document.push_back({{"machine", limits_json(*limits)}});
   if (!options.json) print(limits_text(*limits) + "\n" + kHeader);
   for (const BenchPhase phase : options.phases) {

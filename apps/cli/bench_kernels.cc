@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "dsa/cpu.h"
 #include "dsa_measure/bench.h"
@@ -11,6 +10,7 @@
 #include "cli/bench.h"
 #include "cli/interrupt.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/options.h"
 
 namespace cli {
@@ -34,7 +34,7 @@ struct Options {
   bool json = false;
 };
 
-nlohmann::ordered_json to_json(const KernelMeasure& measure) {
+Json to_json(const KernelMeasure& measure) {
   return {{"kernel", measure.kernel},     {"shape", measure.shape},
           {"tier", measure.tier},         {"threads", measure.n_threads},
           {"ms", measure.ms.median},      {"ms_p10", measure.ms.low},
@@ -69,7 +69,7 @@ Status run_bench(const Options& options) {
   if (options.n_threads > 0 || most == 1) bench.threads = {most};
   auto limits = dsa::measure_machine(most);
   if (!limits.ok()) return limits.status();
-  auto document = nlohmann::ordered_json::array();
+  auto document = Json::array();
   document.push_back({{"machine", limits_json(*limits)}});
   if (!options.json) {
     print(limits_text(*limits) + "\n");

@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <fstream>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "dsa_measure/bench.h"
 
 #include "cli/bench.h"
 #include "cli/interrupt.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/options.h"
 #include "cli/text.h"
 
@@ -67,7 +67,7 @@ double per_second(const dsa::Timing& ms_per_token) {
   return 1e3 / ms_per_token.median;
 }
 
-nlohmann::ordered_json to_json(const std::string& name, const Row& row) {
+Json to_json(const std::string& name, const Row& row) {
   return {{"model", name},
           {"context", row.context},
           {"attention", mode_name(row.attention)},
@@ -116,7 +116,7 @@ Status run_bench(const Options& options) {
   auto model = open_model(options);
   if (!model.ok()) return model.status();
   const std::string& name = options.dir.empty() ? options.shape : options.dir;
-  auto document = nlohmann::ordered_json::array();
+  auto document = Json::array();
   document.push_back({{"machine", limits_json(*limits)}});
   if (!options.json) {
     print(limits_text(*limits) + "\n");

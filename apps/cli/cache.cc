@@ -3,7 +3,6 @@
 
 #include <ctime>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -12,6 +11,7 @@
 
 #include "cli/command.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/options.h"
 #include "cli/text.h"
 
@@ -20,7 +20,6 @@ namespace {
 
 using dsa::Status;
 using dsa::StatusCode;
-using nlohmann::ordered_json;
 
 constexpr const char* kFooter =
     "DIR is the directory given to `dsa serve --disk-cache`. Every action may run while a server\n"
@@ -52,7 +51,7 @@ std::string utc_time(int64_t seconds) {
 Status list(const CacheOptions& options) {
   const auto entries = dsa::list_disk_cache(options.dir);
   if (!entries.ok()) return entries.status();
-  auto shown = ordered_json::array();
+  auto shown = Json::array();
   int64_t n_pages = 0;
   int64_t bytes = 0;
   for (const dsa::DiskCacheEntry& entry : *entries) {

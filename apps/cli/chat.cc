@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -15,6 +14,7 @@
 
 #include "cli/interrupt.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
 #include "cli/text.h"
@@ -64,7 +64,7 @@ class Chat {
 
   void finish() const {
     if (!options_->json) return;
-    nlohmann::ordered_json document = {{"model", options_->model.dir}, {"turns", turns_}};
+    Json document = {{"model", options_->model.dir}, {"turns", turns_}};
     document.update(runner_json(*runner_));
     print_json(document);
   }
@@ -122,7 +122,7 @@ class Chat {
   void report(const GeneratedText& generation) {
     if (options_->json) {
       auto turn = generation_json(generation);
-      if (runner_->explain) turn["explain"] = explanation_json();
+      if (runner_->explain) turn.set("explain", explanation_json());
       turns_.push_back(std::move(turn));
       return;
     }
@@ -135,7 +135,7 @@ class Chat {
     if (!options_->quiet) note(report_line(*runner_, generation));
   }
 
-  nlohmann::ordered_json explanation_json() const {
+  Json explanation_json() const {
     return runner_->explain->json(runner_->text.tokenizer, runner_->generator->held());
   }
 
@@ -144,7 +144,7 @@ class Chat {
   std::vector<ChatMessage> messages_;
   std::string prompt_text_;
   std::string held_text_;  // what the cache holds; empty before the first turn
-  nlohmann::ordered_json turns_ = nlohmann::ordered_json::array();
+  Json turns_ = Json::array();
 };
 
 }  // namespace

@@ -4,13 +4,13 @@
 #include <fmt/format.h>
 
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "cli/bench.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/text.h"
@@ -47,7 +47,7 @@ Status not_written(const std::string& out, const Status& status) {
 
 void print_report(const ConvertCommand& command, const dsa::ConvertReport& report) {
   if (command.json) {
-    auto rows = nlohmann::ordered_json::array();
+    auto rows = Json::array();
     for (const dsa::ConvertError& error : report.errors) {
       rows.push_back({{"tensors", error.tensors},
                       {"n_tensors", error.n_tensors},

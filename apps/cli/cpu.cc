@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/options.h"
 
 namespace cli {

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/loading.h"
 #include "cli/text.h"
 
@@ -67,16 +67,15 @@ std::string Explain::table(const dsa::Tokenizer& tokenizer, std::span<const int3
   return out;
 }
 
-nlohmann::ordered_json Explain::json(const dsa::Tokenizer& tokenizer,
-                                     std::span<const int32_t> ids) const {
-  nlohmann::ordered_json out = nlohmann::ordered_json::array();
+Json Explain::json(const dsa::Tokenizer& tokenizer, std::span<const int32_t> ids) const {
+  Json out = Json::array();
   for (const auto& [index, layer] : layers_) {
-    nlohmann::ordered_json best = nlohmann::ordered_json::array();
+    Json best = Json::array();
     for (const Token& token : layer.best) {
-      nlohmann::ordered_json entry = {{"position", token.position}};
-      entry["score"] = layer.scored ? nlohmann::ordered_json(token.score) : nullptr;
-      entry["token"] = ids[static_cast<size_t>(token.position)];
-      entry["text"] = surrounding_text(tokenizer, ids, token.position);
+      Json entry = {{"position", token.position}};
+      entry.set("score", layer.scored ? Json(token.score) : nullptr);
+      entry.set("token", ids[static_cast<size_t>(token.position)]);
+      entry.set("text", surrounding_text(tokenizer, ids, token.position));
       best.push_back(std::move(entry));
     }
     out.push_back({{"layer", index},

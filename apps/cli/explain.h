@@ -3,13 +3,14 @@
 
 #include <cstdint>
 #include <map>
-#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "dsa/forward.h"
 #include "dsa/tokenizer.h"
+
+#include "cli/json.h"
 
 namespace cli {
 
@@ -24,7 +25,7 @@ class Explain {
 
   // ids: the tokens of the sequence, by position.
   std::string table(const dsa::Tokenizer& tokenizer, std::span<const int32_t> ids) const;
-  nlohmann::ordered_json json(const dsa::Tokenizer& tokenizer, std::span<const int32_t> ids) const;
+  Json json(const dsa::Tokenizer& tokenizer, std::span<const int32_t> ids) const;
 
  private:
   struct Token {

@@ -8,7 +8,6 @@
 #include <iterator>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +17,7 @@
 
 #include "cli/command.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/options.h"
 #include "cli/text.h"
 
@@ -29,7 +29,6 @@ using dsa::ModelConfig;
 using dsa::Status;
 using dsa::StatusCode;
 using dsa::TensorInfo;
-using nlohmann::ordered_json;
 
 constexpr const char* kFooter =
     "Exits with 1 when the checkpoint cannot be run, and lists the problems.\n"
@@ -212,7 +211,7 @@ void print_list(const char* title, const std::vector<std::string>& lines) {
     print(fmt::format("  {}\n", one_line(entry)));
 }
 
-ordered_json config_json(const ModelConfig& config) {
+Json config_json(const ModelConfig& config) {
   return {{"model_type", config.model_type},
           {"n_layers", config.n_layers},
           {"n_moe_layers", n_moe_layers(config)},
@@ -236,7 +235,7 @@ ordered_json config_json(const ModelConfig& config) {
           {"fp8_weights", config.fp8_weights}};
 }
 
-ordered_json memory_json(const InspectOptions& options, const Need& need) {
+Json memory_json(const InspectOptions& options, const Need& need) {
   return {{"ctx", need.ctx},
           {"batch", options.batch},
           {"kv_cache", cache_format_name(options.kv_cache)},
@@ -250,17 +249,17 @@ ordered_json memory_json(const InspectOptions& options, const Need& need) {
 }
 
 void print_document(const InspectOptions& options, const Inspection& found) {
-  ordered_json document = {{"path", options.path},
-                           {"n_parameters", found.n_parameters},
-                           {"total_bytes", found.total_bytes},
-                           {"problems", found.problems},
-                           {"unused", found.unused},
-                           {"notes", found.notes}};
+  Json document = {{"path", options.path},
+                   {"n_parameters", found.n_parameters},
+                   {"total_bytes", found.total_bytes},
+                   {"problems", found.problems},
+                   {"unused", found.unused},
+                   {"notes", found.notes}};
   if (found.has_config) {
-    document["config"] = config_json(found.config);
-    document["memory"] = memory_json(options, estimate(options, found));
+    document.set("config", config_json(found.config));
+    document.set("memory", memory_json(options, estimate(options, found)));
   }
-  auto tensors = ordered_json::array();
+  auto tensors = Json::array();
   for (const TensorInfo& tensor : found.tensors) {
     tensors.push_back({{"name", tensor.name},
                        {"dtype", tensor.dtype},
@@ -268,7 +267,7 @@ void print_document(const InspectOptions& options, const Inspection& found) {
                        {"bytes", tensor.bytes},
                        {"file", tensor.file}});
   }
-  document["tensors"] = std::move(tensors);
+  document.set("tensors", std::move(tensors));
   print_json(document);
 }
 

@@ -76,11 +76,6 @@ void print(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) remember_write_error();
 }
 
-void print_json(const nlohmann::ordered_json& document) {
-  using nlohmann::ordered_json;
-  print(document.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
-}
-
 Status flush_stdout() {
   if (std::fflush(stdout) != 0) remember_write_error();
   if (g_write_error == 0) return Status();

@@ -21,7 +21,6 @@ dsa::Result<std::string> read_input(const std::string& path);
 
 // Standard output. Failures are kept until flush_stdout() reports them.
 void print(std::string_view text);
-void print_json(const nlohmann::ordered_json& document);
 dsa::Status flush_stdout();
 
 // One line on standard error.

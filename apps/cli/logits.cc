@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "dsa/engine.h"
 #include "dsa/safetensors.h"
@@ -12,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/options.h"
 #include "cli/text.h"
 #include "cli/trace.h"

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "dsa/engine.h"
 #include "dsa/forward.h"
@@ -13,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/loading.h"
 #include "cli/options.h"
 #include "cli/progress.h"

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <limits>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "dsa/chat.h"
@@ -13,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
 #include "cli/text.h"
@@ -143,10 +143,10 @@ void finish_run(const RunOptions& options,
                 std::span<const int32_t> all_ids) {
   const dsa::Tokenizer& tokenizer = runner.text.tokenizer;
   if (options.json) {
-    nlohmann::ordered_json document = {{"model", options.model.dir}};
+    Json document = {{"model", options.model.dir}};
     document.update(generation_json(generation));
     document.update(runner_json(runner));
-    if (runner.explain) document["explain"] = runner.explain->json(tokenizer, all_ids);
+    if (runner.explain) document.set("explain", runner.explain->json(tokenizer, all_ids));
     print_json(document);
     return;
   }

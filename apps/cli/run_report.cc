@@ -3,17 +3,15 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "dsa/engine.h"
 
+#include "cli/json.h"
 #include "cli/options.h"
 #include "cli/text.h"
 
 namespace cli {
 namespace {
-
-using nlohmann::ordered_json;
 
 int64_t n_held(const Runner& runner) {
   return static_cast<int64_t>(runner.generator->held().size());
@@ -81,7 +79,7 @@ std::string report_line(const Runner& runner, const GeneratedText& generation) {
       attention_summary(runner.engine->options().attention, n_held(runner)));
 }
 
-ordered_json generation_json(const GeneratedText& generation) {
+Json generation_json(const GeneratedText& generation) {
   const auto rate = [](int64_t n, double seconds) {
     return seconds > 0 ? static_cast<double>(n) / seconds : 0.0;
   };
@@ -97,7 +95,7 @@ ordered_json generation_json(const GeneratedText& generation) {
           {"decode_tokens_per_second", rate(generation.n_decoded, generation.decode_seconds)}};
 }
 
-ordered_json runner_json(const Runner& runner) {
+Json runner_json(const Runner& runner) {
   const dsa::MemoryUse memory = runner.engine->memory();
   const dsa::EngineOptions& options = runner.engine->options();
   const int64_t attended = attended_tokens(options.attention, n_held(runner));

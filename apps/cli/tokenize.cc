@@ -14,6 +14,7 @@
 
 #include "cli/command.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/json_member.h"
 #include "cli/options.h"
 #include "cli/tokenize_text.h"
@@ -84,7 +85,7 @@ Status show_ids(const TokenizeOptions& options, const dsa::Tokenizer& tokenizer)
   auto ids = tokenizer.encode(text);
   if (!ids.ok()) return ids.status();
   if (options.json) {
-    auto tokens = nlohmann::ordered_json::array();
+    Json tokens = Json::array();
     for (const int32_t id : *ids)
       tokens.push_back(std::string(tokenizer.token_text(id)));
     print_json({{"n_tokens", ids->size()}, {"ids", *ids}, {"tokens", std::move(tokens)}});
@@ -167,13 +168,13 @@ Status show_prompt(const TokenizeOptions& options) {
     print_text(*prompt);
     return {};
   }
-  nlohmann::ordered_json document = {{"prompt", *prompt}};
+  Json document = {{"prompt", *prompt}};
   if (!options.dir.empty()) {
     auto tokenizer = dsa::Tokenizer::open(options.dir);
     if (!tokenizer.ok()) return tokenizer.status();
     auto ids = tokenizer->encode(*prompt);
     if (!ids.ok()) return ids.status();
-    document["ids"] = *ids;
+    document.set("ids", *ids);
   }
   print_json(document);
   return {};

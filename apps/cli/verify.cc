@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/options.h"
 #include "cli/text.h"
 #include "cli/verify_checkpoint.h"
@@ -51,7 +51,7 @@ Status verify_all_kernels(bool json) {
   const auto n_failed = std::count_if(checks.begin(), checks.end(),
                                       [](const KernelCheck& check) { return !check.passed; });
   if (json) {
-    auto list = nlohmann::ordered_json::array();
+    auto list = Json::array();
     for (const KernelCheck& check : checks) {
       list.push_back({{"tier", check.tier},
                       {"kernel", check.kernel},

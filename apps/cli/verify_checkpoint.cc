@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
@@ -15,6 +14,7 @@
 #include "cli/command_line.h"
 #include "cli/interrupt.h"
 #include "cli/io.h"
+#include "cli/json.h"
 #include "cli/text.h"
 #include "cli/trace.h"
 
