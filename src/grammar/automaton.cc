@@ -95,6 +95,8 @@ void Automaton::open(StackId stack) {
       return;
     case RuleKind::kArray:
       return open_array(frame);
+    case RuleKind::kSet:
+      return open_set(frame);
     case RuleKind::kObject:
       return open_object(frame);
     case RuleKind::kAny:
@@ -108,6 +110,12 @@ void Automaton::open(StackId stack) {
       if (number_may_end(frame.at)) todo_.push_back(frame.below);
       ready_.push_back(stack);
       return;
+    case RuleKind::kDfa: {
+      const Dfa::State& at = r.dfa->states[static_cast<size_t>(frame.at)];
+      if (at.accepts) todo_.push_back(frame.below);
+      if (!at.edges.empty()) ready_.push_back(stack);
+      return;
+    }
     case RuleKind::kLiteral:
     case RuleKind::kString:
     case RuleKind::kName:
@@ -116,13 +124,31 @@ void Automaton::open(StackId stack) {
   }
 }
 
+// frame.at: how many items have come; frame.extra: the same, as far as the listed ones go.
 void Automaton::open_array(const Frame& frame) {
   const Rule& r = rule(frame.rule);
-  if (frame.at >= r.least) todo_.push_back(push(r.children[0], frame.below));
+  if (frame.at >= r.least) todo_.push_back(push(r.close, frame.below));
   if (r.most >= 0 && frame.at >= r.most) return;
+  const auto listed = static_cast<size_t>(frame.extra);
+  const Member& item = listed < r.members.size() ? r.members[listed] : r.others;
+  if (item.first < 0) return;
   const int32_t next = count(int64_t{frame.at} + 1, r.least, r.most);
-  const RuleId item = r.children[frame.at == 0 ? 1 : 2];
-  todo_.push_back(push(item, push(frame.rule, next, 0, frame.below)));
+  const auto next_listed = static_cast<int32_t>(std::min(listed + 1, r.members.size()));
+  const StackId rest = push(frame.rule, next, next_listed, frame.below);
+  todo_.push_back(push(frame.at == 0 ? item.first : item.later, rest));
+}
+
+// frame.at: how many items have come; frame.extra: a bit for each.
+void Automaton::open_set(const Frame& frame) {
+  const Rule& r = rule(frame.rule);
+  if (frame.at >= r.least) todo_.push_back(push(r.close, frame.below));
+  if (r.most >= 0 && frame.at >= r.most) return;
+  for (size_t i = 0; i < r.members.size(); ++i) {
+    const auto bit = static_cast<int32_t>(1U << i);
+    if ((frame.extra & bit) != 0) continue;
+    const StackId rest = push(frame.rule, frame.at + 1, frame.extra | bit, frame.below);
+    todo_.push_back(push(frame.at == 0 ? r.members[i].first : r.members[i].later, rest));
+  }
 }
 
 // frame.at: the first member that may still come; frame.extra: 1 after any member.
@@ -184,12 +210,11 @@ void Automaton::advance(Frame frame, uint8_t byte) {
       return advance_name(frame, byte);
     case RuleKind::kRaw:
       return advance_raw(frame, byte);
-    case RuleKind::kString: {
-      const int32_t at = step_string(frame.at, byte);
-      if (at == kStringDone)
-        todo_.push_back(frame.below);
-      else if (at != kRefused)
-        todo_.push_back(push(frame.rule, at, 0, frame.below));
+    case RuleKind::kString:
+      return advance_string(frame, byte);
+    case RuleKind::kDfa: {
+      const int32_t at = rule(frame.rule).dfa->step(frame.at, byte);
+      if (at >= 0) todo_.push_back(push(frame.rule, at, 0, frame.below));
       return;
     }
     case RuleKind::kSpace: {
@@ -215,6 +240,25 @@ void Automaton::advance_literal(const Frame& frame, uint8_t byte) {
   if (static_cast<uint8_t>(text[at]) != byte) return;
   const bool whole = at + 1 == text.size();
   todo_.push_back(whole ? frame.below : push(frame.rule, frame.at + 1, 0, frame.below));
+}
+
+// frame.extra: how many characters are whole, as far as it matters.
+void Automaton::advance_string(const Frame& frame, uint8_t byte) {
+  const Rule& r = rule(frame.rule);
+  const int32_t at = step_string(frame.at, byte);
+  if (at == kRefused) return;
+  if (at == kStringDone) {
+    if (frame.extra >= r.least) todo_.push_back(frame.below);
+    return;
+  }
+  const bool begun = frame.at != 0;  // the opening quote is behind
+  const bool begins_character = begun && between_characters(frame.at);
+  if (begins_character && r.most >= 0 && frame.extra >= r.most) return;
+  int32_t n = frame.extra;
+  if (begun && between_characters(at) && (r.least > 0 || r.most >= 0)) {
+    n = count(int64_t{n} + 1, r.least, r.most);
+  }
+  todo_.push_back(push(frame.rule, at, n, frame.below));
 }
 
 // frame.extra: the node of the trie of names this one could still become, -1 when none.

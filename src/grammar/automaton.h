@@ -62,12 +62,14 @@ class Automaton {
   std::vector<StackId> close();
   void open(StackId stack);
   void open_array(const Frame& frame);
+  void open_set(const Frame& frame);
   void open_object(const Frame& frame);
   void open_any(const Frame& frame, StackId stack);
   StateId intern(std::vector<StackId> stacks);
   StateId make_step(StateId state, uint8_t byte);
   void advance(Frame frame, uint8_t byte);  // by value: frames_ grows
   void advance_literal(const Frame& frame, uint8_t byte);
+  void advance_string(const Frame& frame, uint8_t byte);
   void advance_name(const Frame& frame, uint8_t byte);
   void advance_raw(const Frame& frame, uint8_t byte);
   StackId copy_stack(const std::vector<Frame>& old, StackId stack);

@@ -1,5 +1,7 @@
 #include "grammar/rules.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <utility>
 
 #include "tokenizer/python_json.h"
@@ -35,7 +37,7 @@ RuleBuilder::RuleBuilder()
       null_(literal("null")),
       any_(add_kind(RuleKind::kAny)),
       any_object_(object({}, any_)),
-      any_array_(array(any_, 0, -1)) {
+      any_array_(array({}, any_, 0, -1)) {
   const RuleId scalars = choice({string_, number_, boolean_, null_});
   const RuleId values = choice({scalars, any_object_, any_array_});
   rules_[static_cast<size_t>(any_)].children = {scalars, values};
@@ -88,14 +90,59 @@ RuleId RuleBuilder::raw(std::string_view terminator) {
   return add(std::move(rule));
 }
 
-RuleId RuleBuilder::array(RuleId item, int64_t least, int64_t most) {
+Member RuleBuilder::item(RuleId value) {
+  return {sequence({space_, value}), sequence({comma_, space_, value}), false};
+}
+
+RuleId RuleBuilder::array(const std::vector<RuleId>& items,
+                          RuleId others,
+                          int64_t least,
+                          int64_t most) {
   Rule rule;
   rule.kind = RuleKind::kArray;
-  rule.children = {close_array_, sequence({space_, item}), sequence({comma_, space_, item})};
+  rule.close = close_array_;
   rule.least = least;
   rule.most = most;
+  for (const RuleId value : items)
+    rule.members.push_back(item(value));
+  if (others >= 0) rule.others = item(others);
   const RuleId rest = add(std::move(rule));
   return sequence({literal("["), rest});
+}
+
+RuleId RuleBuilder::set(const std::vector<RuleId>& items, int64_t least, int64_t most) {
+  Rule rule;
+  rule.kind = RuleKind::kSet;
+  rule.close = close_array_;
+  rule.least = least;
+  rule.most = most;
+  for (const RuleId value : items)
+    rule.members.push_back(item(value));
+  const RuleId rest = add(std::move(rule));
+  return sequence({literal("["), rest});
+}
+
+RuleId RuleBuilder::string(int64_t least, int64_t most) {
+  Rule rule;
+  rule.kind = RuleKind::kString;
+  rule.least = least;
+  rule.most = most;
+  return add(std::move(rule));
+}
+
+RuleId RuleBuilder::dfa(Dfa dfa) {
+  Rule rule;
+  rule.kind = RuleKind::kDfa;
+  rule.dfa = std::make_shared<const Dfa>(std::move(dfa));
+  return add(std::move(rule));
+}
+
+RuleId RuleBuilder::declare() {
+  return add_kind(RuleKind::kChoice);
+}
+
+void RuleBuilder::define(RuleId declared, RuleId rule) {
+  rules_[static_cast<size_t>(declared)].children = {rule};
 }
 
 Member RuleBuilder::member(RuleId name, RuleId value, bool required) {
@@ -103,20 +150,79 @@ Member RuleBuilder::member(RuleId name, RuleId value, bool required) {
   return {sequence({space_, pair}), sequence({comma_, space_, pair}), required};
 }
 
-RuleId RuleBuilder::object(const std::vector<Property>& properties, RuleId others) {
+RuleId RuleBuilder::object(const std::vector<Property>& properties,
+                           RuleId others,
+                           RuleId other_name) {
   Rule rule;
   rule.kind = RuleKind::kObject;
   rule.close = close_object_;
-  Rule other_name;
-  other_name.kind = RuleKind::kName;
+  Rule unlisted;
+  unlisted.kind = RuleKind::kName;
   for (const Property& property : properties) {
     const std::string name = dump_json_string(property.name);
-    other_name.names.insert(std::string_view(name).substr(1, name.size() - 2));
+    unlisted.names.insert(std::string_view(name).substr(1, name.size() - 2));
     rule.members.push_back(member(literal(name), property.value, property.required));
   }
-  if (others >= 0) rule.others = member(add(std::move(other_name)), others, false);
+  if (others >= 0 && other_name < 0) other_name = add(std::move(unlisted));
+  if (others >= 0) rule.others = member(other_name, others, false);
   const RuleId rest = add(std::move(rule));
   return sequence({literal("{"), rest});
+}
+
+// known: the rules of which it is certain.
+bool RuleBuilder::can_end(const Rule& rule, const std::vector<bool>& known) const {
+  const auto ends = [&](RuleId id) { return known[static_cast<size_t>(id)]; };
+  switch (rule.kind) {
+    case RuleKind::kSequence:
+      return std::all_of(rule.children.begin(), rule.children.end(), ends);
+    case RuleKind::kChoice:
+      return std::any_of(rule.children.begin(), rule.children.end(), ends);
+    case RuleKind::kRepeat:
+      return rule.least == 0 || ends(rule.children[0]);
+    case RuleKind::kObject:
+      return std::all_of(rule.members.begin(), rule.members.end(),
+                         [&](const Member& m) { return !m.required || ends(m.first); });
+    case RuleKind::kArray: {
+      const auto n = std::min(static_cast<size_t>(rule.least), rule.members.size());
+      const bool listed =
+          std::all_of(rule.members.begin(), rule.members.begin() + static_cast<std::ptrdiff_t>(n),
+                      [&](const Member& m) { return ends(m.first); });
+      const bool more = static_cast<size_t>(rule.least) > n;
+      return listed && (!more || (rule.others.first >= 0 && ends(rule.others.first)));
+    }
+    default:
+      return true;
+  }
+}
+
+void RuleBuilder::drop_endless(Rule& rule, const std::vector<bool>& ends) const {
+  const auto endless = [&](RuleId id) { return !ends[static_cast<size_t>(id)]; };
+  if (rule.kind == RuleKind::kChoice) std::erase_if(rule.children, endless);
+  if (rule.others.first >= 0 && endless(rule.others.first)) rule.others = {};
+  const auto first = std::find_if(rule.members.begin(), rule.members.end(),
+                                  [&](const Member& m) { return endless(m.first); });
+  if (first == rule.members.end()) return;
+  if (rule.kind == RuleKind::kObject) {
+    std::erase_if(rule.members, [&](const Member& m) { return endless(m.first); });
+    return;
+  }
+  rule.members.erase(first, rule.members.end());  // an array cannot go past it
+  rule.others = {};
+}
+
+bool RuleBuilder::can_end(RuleId root) {
+  std::vector<bool> known(rules_.size(), false);
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (size_t i = 0; i < rules_.size(); ++i) {
+      if (known[i] || !can_end(rules_[i], known)) continue;
+      known[i] = true;
+      changed = true;
+    }
+  }
+  for (Rule& rule : rules_)
+    drop_endless(rule, known);
+  return known[static_cast<size_t>(root)];
 }
 
 Grammar::Rules RuleBuilder::take(RuleId root) {

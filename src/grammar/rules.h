@@ -3,10 +3,13 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "dsa/grammar.h"
+
+#include "grammar/dfa.h"
 
 namespace dsa::grammar {
 
@@ -17,20 +20,22 @@ enum class RuleKind : uint8_t {
   kSequence,  // children one after the other
   kChoice,    // one of the children
   kRepeat,    // children[0], least to most times
-  kArray,     // what follows "[": children: close, first item, later item; least to most items
+  kArray,     // what follows "[": close, members in their order, then others; least to most items
+  kSet,       // what follows "[": close, members in any order, each once; least to most items
   kObject,    // what follows "{": members in their order, then others
   kSpace,     // nothing, one space, or a line break and spaces
-  kString,    // a JSON string with its quotes
+  kString,    // a JSON string with its quotes, of least to most characters
   kName,      // a JSON string without escapes that is none of `names`
   kNumber,
   kInteger,
+  kDfa,  // what `dfa` accepts
   kRaw,  // UTF-8 up to and including the first `text`
   kAny   // children: the scalars' choice, then all values' choice
 };
 
-// An optional or required member of an object; either form ends with its value.
+// A member of an object, with its name, or an item of an array; either form ends with its value.
 struct Member {
-  RuleId first = -1;  // as the first member
+  RuleId first = -1;  // as the first one
   RuleId later = -1;  // after a comma
   bool required = false;
 };
@@ -55,11 +60,13 @@ struct Rule {
   int64_t most = -1;  // -1: no bound
   std::vector<Member> members;
   Member others;      // first < 0: no other members
-  RuleId close = -1;  // kObject: what ends it
+  RuleId close = -1;  // kObject, kArray, kSet: what ends it
   NameTrie names;     // kName
+  std::shared_ptr<const Dfa> dfa;
 };
 
 inline constexpr int32_t kMaxRules = 16384;
+inline constexpr int32_t kMaxSet = 31;  // members of a kSet: bits of a frame
 
 }  // namespace dsa::grammar
 
@@ -83,16 +90,29 @@ class RuleBuilder {
   RuleId sequence(std::vector<RuleId> children);
   RuleId choice(std::vector<RuleId> children);
   RuleId repeat(RuleId child, int64_t least, int64_t most);
-  RuleId array(RuleId item, int64_t least, int64_t most);
+  // Items in order, then others; -1 when there may be none. most: -1 is no bound.
+  RuleId array(const std::vector<RuleId>& items, RuleId others, int64_t least, int64_t most);
+  // At most kMaxSet items in any order, each at most once.
+  RuleId set(const std::vector<RuleId>& items, int64_t least, int64_t most);
+  RuleId string(int64_t least, int64_t most);
+  RuleId dfa(Dfa dfa);
   RuleId raw(std::string_view terminator);
+
+  // A rule that is defined later: what a schema that refers to itself needs.
+  RuleId declare();
+  void define(RuleId declared, RuleId rule);
+  // False for a rule whose every text contains another of its own, without end. Choices and
+  // optional members of such rules are taken away.
+  bool can_end(RuleId root);
 
   struct Property {
     std::string name;
     RuleId value = -1;
     bool required = false;
   };
-  // others: the rule of further members' values, -1 when there may be none.
-  RuleId object(const std::vector<Property>& properties, RuleId others);
+  // others: the rule of further members' values, -1 when there may be none. other_name: of their
+  // names with quotes; -1: any name that is not listed.
+  RuleId object(const std::vector<Property>& properties, RuleId others, RuleId other_name = -1);
 
   RuleId any() const { return any_; }
   RuleId any_object() const { return any_object_; }
@@ -110,6 +130,9 @@ class RuleBuilder {
   RuleId add(Rule rule);
   RuleId add_kind(RuleKind kind);
   Member member(RuleId name, RuleId value, bool required);
+  Member item(RuleId value);
+  bool can_end(const Rule& rule, const std::vector<bool>& known) const;
+  void drop_endless(Rule& rule, const std::vector<bool>& ends) const;
 
   std::vector<Rule> rules_;
   RuleId space_, comma_, close_array_, close_object_, string_, number_, integer_, boolean_, null_;

@@ -6,7 +6,6 @@
 namespace dsa::grammar {
 namespace {
 
-constexpr int32_t kMaxDigits = 15;  // a double holds them all
 constexpr int32_t kMaxExponentDigits = 2;
 constexpr int32_t kMaxSpaces = 32;
 
@@ -171,6 +170,10 @@ NumberAt step_number(NumberAt from, uint8_t byte, bool integer) {
     default:
       return {kRefused, 0};
   }
+}
+
+bool between_characters(int32_t at) {
+  return at == kBody;
 }
 
 bool number_may_end(int32_t at) {

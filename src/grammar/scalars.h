@@ -16,6 +16,10 @@ int32_t step_utf8(int32_t at, uint8_t byte);
 // A JSON string: 0 before its opening quote. kStringDone: its closing quote was taken.
 inline constexpr int32_t kStringDone = 1000;
 int32_t step_string(int32_t at, uint8_t byte);
+bool between_characters(int32_t at);  // inside the quotes, none half written
+
+// Digits of a JSON number on either side of its point: a double holds them all.
+inline constexpr int32_t kMaxDigits = 15;
 
 // A JSON number. `digits` counts those of the part being written.
 struct NumberAt {

@@ -8,38 +8,54 @@
 #include <vector>
 
 #include "common/status_macros.h"
+#include "grammar/schema_merge.h"
+#include "grammar/schema_place.h"
+#include "grammar/schema_scalars.h"
 
 namespace dsa::grammar {
 namespace {
 
-constexpr int64_t kMaxCount = int64_t{1} << 30;
+constexpr int32_t kMaxNesting = 200;  // of schemas that are read while one is read
 
-constexpr std::array<std::string_view, 10> kIgnored = {
-    "title", "description", "default",    "examples", "$schema",
-    "$id",   "$comment",    "deprecated", "readOnly", "writeOnly"};
-constexpr std::array<std::string_view, 13> kRead = {
-    "type",       "properties", "required", "additionalProperties",
-    "items",      "enum",       "const",    "minItems",
-    "maxItems",   "anyOf",      "$ref",     "$defs",
-    "definitions"};
+constexpr std::array<std::string_view, 27> kRead = {"type",
+                                                    "properties",
+                                                    "required",
+                                                    "additionalProperties",
+                                                    "propertyNames",
+                                                    "items",
+                                                    "prefixItems",
+                                                    "additionalItems",
+                                                    "minItems",
+                                                    "maxItems",
+                                                    "uniqueItems",
+                                                    "enum",
+                                                    "const",
+                                                    "anyOf",
+                                                    "oneOf",
+                                                    "allOf",
+                                                    "$ref",
+                                                    "nullable",
+                                                    "minLength",
+                                                    "maxLength",
+                                                    "pattern",
+                                                    "format",
+                                                    "minimum",
+                                                    "maximum",
+                                                    "multipleOf",
+                                                    "exclusiveMinimum",
+                                                    "exclusiveMaximum"};
 
-template <size_t n>
-bool is_one_of(const std::array<std::string_view, n>& names, std::string_view name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
+bool is_read(std::string_view keyword) {
+  return std::find(kRead.begin(), kRead.end(), keyword) != kRead.end();
 }
 
-// A schema inside the document that knows where it stands.
-struct Place {
-  const JsonValue* value;
-  std::string path;
+bool is_true(const JsonValue* value) {
+  return value != nullptr && value->kind == JsonKind::kBool && value->text == "true";
+}
 
-  Place member(const JsonValue& child, std::string_view key) const {
-    return {&child, fmt::format("{}.{}", path, key)};
-  }
-  Status wrong(std::string_view want) const {
-    return invalid_argument("{}: {}, want {}", path, json_kind_name(value->kind), want);
-  }
-};
+bool is_false(const JsonValue* value) {
+  return value != nullptr && value->kind == JsonKind::kBool && value->text == "false";
+}
 
 class SchemaReader {
  public:
@@ -50,41 +66,46 @@ class SchemaReader {
 
  private:
   Status check_keywords(const Place& place) const;
-  Result<RuleId> read_reference(const Place& place, const JsonValue& target);
-  Result<RuleId> read_choices(const Place& place);
+  Status refuse_beside(const Place& place, std::string_view alone) const;
+  Result<RuleId> read_object_or_true(const Place& place);
+  Result<Place> resolve(const Place& place, std::string_view target) const;
+  Result<RuleId> read_reference(const Place& place);
+  Result<JsonValue> resolved(const Place& place) const;
+  Result<RuleId> read_all(const Place& place);
+  Result<RuleId> read_choices(const Place& place, std::string_view key);
   Result<RuleId> read_values(const Place& place);
   Result<RuleId> read_types(const Place& place);
   Result<RuleId> read_type(const Place& place, std::string_view type);
   Result<RuleId> read_object(const Place& place);
   Result<std::vector<std::string>> read_required(const Place& place) const;
   Result<RuleId> read_others(const Place& place, bool lists_properties);
+  Result<RuleId> read_name(const Place& place);
   Result<RuleId> read_array(const Place& place);
-  Result<int64_t> read_count(const Place& place, std::string_view key, int64_t otherwise) const;
-  Status refuse_beside(const Place& place, std::string_view alone) const;
+  Result<RuleId> read_set(const Place& place, Counts counts);
+  Result<RuleId> read_other_items(const Place& place, bool lists_items);
 
   const JsonValue* root_;
   std::string root_path_;
   RuleBuilder* builder_;
-  std::map<std::string, RuleId> references_;  // -1 while being read
+  std::map<std::string, RuleId> references_;  // by their target; declared before they are read
+  int32_t nesting_ = 0;
 };
 
 // Every keyword either shapes the rule, says nothing about it, or is refused by name.
 Status SchemaReader::check_keywords(const Place& place) const {
   for (const JsonValue& member : place.value->members) {
-    if (is_one_of(kRead, member.key) || is_one_of(kIgnored, member.key)) continue;
+    if (is_read(member.key) || is_annotation(member.key)) continue;
     return unsupported("{}.{}: this keyword of JSON schema is not supported", place.path,
                        member.key);
   }
   return Status();
 }
 
-// $ref, enum, const and anyOf decide alone: other keywords of the same schema would be lost.
+// enum and const decide alone: other keywords of the same schema would be lost.
 Status SchemaReader::refuse_beside(const Place& place, std::string_view alone) const {
   for (const JsonValue& member : place.value->members) {
-    const bool harmless = member.key == alone || member.key == "$defs" ||
-                          member.key == "definitions" || is_one_of(kIgnored, member.key);
-    const bool type_of_values = member.key == "type" && (alone == "enum" || alone == "const");
-    if (harmless || type_of_values) continue;
+    if (member.key == alone || member.key == "type" || is_annotation(member.key)) continue;
+    if (member.key == "nullable") continue;
     return unsupported("{}.{}: not supported together with {}", place.path, member.key, alone);
   }
   return Status();
@@ -94,17 +115,30 @@ Result<RuleId> SchemaReader::read(const Place& place) {
   if (builder_->full()) {
     return unsupported("{}: the schema has more than {} rules", place.path, kMaxRules);
   }
+  if (nesting_ >= kMaxNesting) return unsupported("{}: nested too deep", place.path);
+  ++nesting_;
+  Result<RuleId> rule = read_object_or_true(place);
+  --nesting_;
+  if (rule.ok() && is_true(place.value->find("nullable"))) {
+    return builder_->choice({*rule, builder_->null()});
+  }
+  return rule;
+}
+
+Result<RuleId> SchemaReader::read_object_or_true(const Place& place) {
   const JsonValue& schema = *place.value;
-  if (schema.kind == JsonKind::kBool && schema.text == "true") return builder_->any();
+  if (is_true(&schema)) return builder_->any();
   if (schema.kind != JsonKind::kObject) return place.wrong("an object or true");
   DSA_RETURN_IF_ERROR(check_keywords(place));
-  if (const JsonValue* target = schema.find("$ref")) {
-    DSA_RETURN_IF_ERROR(refuse_beside(place, "$ref"));
-    return read_reference(place.member(*target, "$ref"), *target);
-  }
-  if (const JsonValue* choices = schema.find("anyOf")) {
-    DSA_RETURN_IF_ERROR(refuse_beside(place, "anyOf"));
-    return read_choices(place.member(*choices, "anyOf"));
+  const bool beside_reference =
+      std::any_of(schema.members.begin(), schema.members.end(), [](const JsonValue& member) {
+        return member.key != "$ref" && member.key != "nullable" && !is_annotation(member.key);
+      });
+  const bool refers = schema.find("$ref") != nullptr;
+  if (refers && !beside_reference) return read_reference(place);
+  if (refers || schema.find("allOf") != nullptr) return read_all(place);
+  for (const std::string_view key : {"anyOf", "oneOf"}) {
+    if (schema.find(key) != nullptr) return read_choices(place, key);
   }
   if (const JsonValue* value = schema.find("const")) {
     DSA_RETURN_IF_ERROR(refuse_beside(place, "const"));
@@ -117,38 +151,107 @@ Result<RuleId> SchemaReader::read(const Place& place) {
   return read_types(place);
 }
 
-Result<RuleId> SchemaReader::read_reference(const Place& place, const JsonValue& target) {
-  if (target.kind != JsonKind::kString) return place.wrong("a string");
-  for (const std::string_view table : {"$defs", "definitions"}) {
-    const std::string prefix = fmt::format("#/{}/", table);
-    if (target.text.substr(0, prefix.size()) != prefix) continue;
-    const std::string name = target.text.substr(prefix.size());
-    const JsonValue* defs = root_->find(table);
-    const JsonValue* found = defs == nullptr ? nullptr : defs->find(name);
-    if (found == nullptr) break;
-    const auto [known, added] = references_.emplace(target.text, -1);
-    if (!added && known->second < 0) {
-      return unsupported("{}: \"{}\" refers to itself; recursive schemas are not supported",
-                         place.path, target.text);
+// Follows a JSON pointer from the root (RFC 6901): "#", "#/$defs/NAME", "#/properties/a/items".
+Result<Place> SchemaReader::resolve(const Place& place, std::string_view target) const {
+  const auto missing = [&] {
+    return unsupported("{}: \"{}\", want # or #/... to a schema of this document", place.path,
+                       target);
+  };
+  if (target.empty() || target[0] != '#') return missing();
+  Place at = {root_, root_path_};
+  std::string_view rest = target.substr(1);
+  while (!rest.empty()) {
+    if (rest[0] != '/') return missing();
+    const size_t end = std::min(rest.find('/', 1), rest.size());
+    std::string name(rest.substr(1, end - 1));
+    rest.remove_prefix(end);
+    for (const auto& [code, text] : {std::pair("~1", "/"), std::pair("~0", "~")}) {
+      for (size_t i = name.find(code); i != std::string::npos; i = name.find(code, i + 1))
+        name.replace(i, 2, text);
     }
-    if (!added) return known->second;
-    const std::string path = fmt::format("{}.{}.{}", root_path_, table, name);
-    DSA_ASSIGN_OR_RETURN(const RuleId rule, read({found, path}));
-    references_[target.text] = rule;
-    return rule;
+    const JsonValue* next = at.value->kind == JsonKind::kObject ? at.value->find(name) : nullptr;
+    size_t index = 0;
+    const auto number = std::from_chars(name.data(), name.data() + name.size(), index);
+    const bool item = at.value->kind == JsonKind::kArray && number.ec == std::errc() &&
+                      number.ptr == name.data() + name.size() && index < at.value->members.size();
+    if (item) next = &at.value->members[index];
+    if (next == nullptr) return missing();
+    at = at.member(*next, name);
   }
-  return unsupported("{}: \"{}\", want #/$defs/NAME with a NAME in $defs", place.path, target.text);
+  return at;
 }
 
-Result<RuleId> SchemaReader::read_choices(const Place& place) {
-  const JsonValue& choices = *place.value;
-  if (choices.kind != JsonKind::kArray || choices.members.empty()) {
-    return place.wrong("an array with at least one schema");
+// A schema is declared before it is read, so that it may refer to itself.
+Result<RuleId> SchemaReader::read_reference(const Place& place) {
+  const Place reference = place.member(*place.value->find("$ref"), "$ref");
+  if (reference.value->kind != JsonKind::kString) return reference.wrong("a string");
+  const std::string& target = reference.value->text;
+  const auto [known, added] = references_.emplace(target, -1);
+  if (!added) return known->second;
+  known->second = builder_->declare();
+  const RuleId declared = known->second;
+  DSA_ASSIGN_OR_RETURN(const Place found, resolve(reference, target));
+  DSA_ASSIGN_OR_RETURN(const RuleId rule, read(found));
+  builder_->define(declared, rule);
+  return declared;
+}
+
+// The schema with what it refers to in place of the reference, and its allOf merged.
+Result<JsonValue> SchemaReader::resolved(const Place& place) const {
+  JsonValue out = *place.value;
+  for (int32_t i = 0; i < kMaxNesting; ++i) {
+    const auto found = std::find_if(out.members.begin(), out.members.end(), [](const auto& member) {
+      return member.key == "$ref" || member.key == "allOf";
+    });
+    if (found == out.members.end()) return out;
+    const JsonValue member = *found;
+    out.members.erase(found);
+    const Place at = place.member(member, member.key);
+    if (member.key == "$ref") {
+      if (member.kind != JsonKind::kString) return at.wrong("a string");
+      DSA_ASSIGN_OR_RETURN(const Place target, resolve(at, member.text));
+      DSA_ASSIGN_OR_RETURN(out, merge_schemas(out, *target.value, place.path));
+      continue;
+    }
+    if (member.kind != JsonKind::kArray || member.members.empty()) {
+      return at.wrong("an array with at least one schema");
+    }
+    for (const JsonValue& part : member.members) {
+      DSA_ASSIGN_OR_RETURN(const JsonValue whole, resolved({&part, at.path}));
+      DSA_ASSIGN_OR_RETURN(out, merge_schemas(out, whole, place.path));
+    }
   }
+  return unsupported("{}: refers to itself beside other keywords", place.path);
+}
+
+Result<RuleId> SchemaReader::read_all(const Place& place) {
+  DSA_ASSIGN_OR_RETURN(JsonValue merged, resolved(place));
+  std::erase_if(merged.members, [](const JsonValue& member) { return member.key == "nullable"; });
+  return read({&merged, place.path});
+}
+
+// One of several schemas; what stands beside them holds for each. `oneOf` is read like `anyOf`:
+// that no second one fits cannot be seen while the text is written.
+Result<RuleId> SchemaReader::read_choices(const Place& place, std::string_view key) {
+  const JsonValue& choices = *place.value->find(key);
+  const Place list = place.member(choices, key);
+  if (choices.kind != JsonKind::kArray || choices.members.empty()) {
+    return list.wrong("an array with at least one schema");
+  }
+  JsonValue beside = *place.value;
+  std::erase_if(beside.members, [&](const JsonValue& member) {
+    return member.key == key || member.key == "nullable" || is_annotation(member.key);
+  });
   std::vector<RuleId> rules;
   for (size_t i = 0; i < choices.members.size(); ++i) {
-    const std::string path = fmt::format("{}[{}]", place.path, i);
-    DSA_ASSIGN_OR_RETURN(const RuleId rule, read({&choices.members[i], path}));
+    const Place choice = {&choices.members[i], fmt::format("{}[{}]", list.path, i)};
+    if (is_false(choice.value)) continue;
+    JsonValue merged = *choice.value;
+    if (!beside.members.empty()) {
+      DSA_ASSIGN_OR_RETURN(merged, resolved(choice));
+      DSA_ASSIGN_OR_RETURN(merged, merge_schemas(merged, beside, choice.path));
+    }
+    DSA_ASSIGN_OR_RETURN(const RuleId rule, read({&merged, choice.path}));
     rules.push_back(rule);
   }
   return builder_->choice(std::move(rules));
@@ -167,16 +270,38 @@ Result<RuleId> SchemaReader::read_values(const Place& place) {
   return builder_->choice(std::move(rules));
 }
 
-// Without a type: an object or array where the other keywords are of one, anything otherwise.
+// The type that a schema's keywords are about, where it names none.
+std::string_view implied_type(const JsonValue& schema) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 17> kTypes = {{
+      {"properties", "object"},
+      {"required", "object"},
+      {"additionalProperties", "object"},
+      {"propertyNames", "object"},
+      {"items", "array"},
+      {"prefixItems", "array"},
+      {"minItems", "array"},
+      {"maxItems", "array"},
+      {"uniqueItems", "array"},
+      {"minLength", "string"},
+      {"maxLength", "string"},
+      {"pattern", "string"},
+      {"minimum", "number"},
+      {"maximum", "number"},
+      {"multipleOf", "number"},
+      {"exclusiveMinimum", "number"},
+      {"exclusiveMaximum", "number"},
+  }};
+  for (const auto& [keyword, type] : kTypes) {
+    if (schema.find(keyword) != nullptr) return type;
+  }
+  return {};
+}
+
 Result<RuleId> SchemaReader::read_types(const Place& place) {
-  const JsonValue& schema = *place.value;
-  const JsonValue* type = schema.find("type");
+  const JsonValue* type = place.value->find("type");
   if (type == nullptr) {
-    const auto has = [&](std::string_view key) { return schema.find(key) != nullptr; };
-    if (has("properties") || has("required") || has("additionalProperties")) {
-      return read_object(place);
-    }
-    return has("items") || has("minItems") || has("maxItems") ? read_array(place) : builder_->any();
+    const std::string_view implied = implied_type(*place.value);
+    return implied.empty() ? builder_->any() : read_type(place, implied);
   }
   const Place types = place.member(*type, "type");
   if (type->kind == JsonKind::kString) return read_type(place, type->text);
@@ -195,9 +320,9 @@ Result<RuleId> SchemaReader::read_types(const Place& place) {
 Result<RuleId> SchemaReader::read_type(const Place& place, std::string_view type) {
   if (type == "object") return read_object(place);
   if (type == "array") return read_array(place);
-  if (type == "string") return builder_->string();
-  if (type == "number") return builder_->number();
-  if (type == "integer") return builder_->integer();
+  if (type == "string") return string_rule(place, *builder_);
+  if (type == "number") return number_rule(place, false, *builder_);
+  if (type == "integer") return number_rule(place, true, *builder_);
   if (type == "boolean") return builder_->boolean();
   if (type == "null") return builder_->null();
   return invalid_argument(
@@ -221,8 +346,27 @@ Result<std::vector<std::string>> SchemaReader::read_required(const Place& place)
 Result<RuleId> SchemaReader::read_others(const Place& place, bool lists_properties) {
   const JsonValue* others = place.value->find("additionalProperties");
   if (others == nullptr) return lists_properties ? RuleId{-1} : builder_->any();
-  if (others->kind == JsonKind::kBool && others->text == "false") return RuleId{-1};
+  if (is_false(others)) return RuleId{-1};
   return read(place.member(*others, "additionalProperties"));
+}
+
+// The rule of the names of members that are not listed; -1: any.
+Result<RuleId> SchemaReader::read_name(const Place& place) {
+  const JsonValue* names = place.value->find("propertyNames");
+  if (names == nullptr) return RuleId{-1};
+  if (place.value->find("properties") != nullptr) {
+    return unsupported("{}.propertyNames: not supported together with properties", place.path);
+  }
+  JsonValue schema = *names;
+  const bool typed = schema.find("type") != nullptr || schema.find("$ref") != nullptr;
+  if (schema.kind == JsonKind::kObject && !typed) {
+    JsonValue type;
+    type.kind = JsonKind::kString;
+    type.key = "type";
+    type.text = "string";
+    schema.members.push_back(std::move(type));
+  }
+  return read({&schema, place.path + ".propertyNames"});
 }
 
 Result<RuleId> SchemaReader::read_object(const Place& place) {
@@ -233,12 +377,14 @@ Result<RuleId> SchemaReader::read_object(const Place& place) {
     const Place table = place.member(*listed, "properties");
     if (listed->kind != JsonKind::kObject) return table.wrong("an object");
     for (const JsonValue& property : listed->members) {
-      DSA_ASSIGN_OR_RETURN(const RuleId value, read(table.member(property, property.key)));
       const auto found = std::find(required.begin(), required.end(), property.key);
+      if (is_false(&property) && found == required.end()) continue;
+      DSA_ASSIGN_OR_RETURN(const RuleId value, read(table.member(property, property.key)));
       properties.push_back({property.key, value, found != required.end()});
     }
   }
   DSA_ASSIGN_OR_RETURN(const RuleId others, read_others(place, listed != nullptr));
+  DSA_ASSIGN_OR_RETURN(const RuleId other_name, read_name(place));
   for (const std::string& name : required) {
     const bool known = listed != nullptr && listed->find(name) != nullptr;
     const bool again = std::any_of(properties.begin(), properties.end(),
@@ -250,42 +396,82 @@ Result<RuleId> SchemaReader::read_object(const Place& place) {
     properties.push_back({name, others, true});
   }
   if (builder_->full()) return unsupported("{}: more than {} rules", place.path, kMaxRules);
-  return builder_->object(properties, others);
+  return builder_->object(properties, others, other_name);
 }
 
-Result<int64_t> SchemaReader::read_count(const Place& place,
-                                         std::string_view key,
-                                         int64_t otherwise) const {
-  const JsonValue* value = place.value->find(key);
-  if (value == nullptr) return otherwise;
-  int64_t number = -1;
-  const char* end = value->text.data() + value->text.size();
-  const auto parsed = std::from_chars(value->text.data(), end, number);
-  const bool whole = value->kind == JsonKind::kNumber && parsed.ec == std::errc() &&
-                     parsed.ptr == end && number >= 0 && number <= kMaxCount;
-  if (whole) return number;
-  return invalid_argument("{}.{}: {:.40}, want a whole number from 0 to {}", place.path, key,
-                          dump_json(*value), kMaxCount);
+// What follows the listed items: `items`, or `additionalItems` where `items` is the list.
+Result<RuleId> SchemaReader::read_other_items(const Place& place, bool lists_items) {
+  const std::string_view key = lists_items ? "additionalItems" : "items";
+  const JsonValue* others = place.value->find(key);
+  if (others == nullptr) return builder_->any();
+  if (is_false(others)) return RuleId{-1};
+  return read(place.member(*others, key));
 }
 
 Result<RuleId> SchemaReader::read_array(const Place& place) {
-  RuleId item = builder_->any();
-  if (const JsonValue* items = place.value->find("items")) {
-    DSA_ASSIGN_OR_RETURN(item, read(place.member(*items, "items")));
+  DSA_ASSIGN_OR_RETURN(const Counts counts, read_counts(place, "minItems", "maxItems"));
+  if (is_true(place.value->find("uniqueItems")) && counts.most != 0 && counts.most != 1) {
+    return read_set(place, counts);
   }
-  DSA_ASSIGN_OR_RETURN(const int64_t least, read_count(place, "minItems", 0));
-  DSA_ASSIGN_OR_RETURN(const int64_t most, read_count(place, "maxItems", -1));
-  if (most >= 0 && least > most) {
-    return invalid_argument("{}.minItems: {}, want at most maxItems, which is {}", place.path,
-                            least, most);
+  const JsonValue* items = place.value->find("items");
+  const bool lists_items = items != nullptr && items->kind == JsonKind::kArray;
+  const std::string_view key = lists_items ? "items" : "prefixItems";
+  std::vector<RuleId> rules;
+  if (const JsonValue* listed = place.value->find(key)) {
+    const Place list = place.member(*listed, key);
+    if (listed->kind != JsonKind::kArray) return list.wrong("an array of schemas");
+    for (size_t i = 0; i < listed->members.size(); ++i) {
+      DSA_ASSIGN_OR_RETURN(const RuleId item,
+                           read({&listed->members[i], fmt::format("{}[{}]", list.path, i)}));
+      rules.push_back(item);
+    }
   }
-  return builder_->array(item, least, most);
+  DSA_ASSIGN_OR_RETURN(const RuleId others, read_other_items(place, lists_items));
+  if (others < 0 && counts.least > static_cast<int64_t>(rules.size())) {
+    return invalid_argument("{}.minItems: {}, but there are only {} items", place.path,
+                            counts.least, rules.size());
+  }
+  return builder_->array(rules, others, counts.least, counts.most);
+}
+
+// Items that all differ can be told apart while they are written where their values are listed.
+Result<RuleId> SchemaReader::read_set(const Place& place, Counts counts) {
+  const JsonValue* items = place.value->find("items");
+  JsonValue item;
+  if (items != nullptr && place.value->find("prefixItems") == nullptr) {
+    DSA_ASSIGN_OR_RETURN(item, resolved(place.member(*items, "items")));
+  }
+  std::vector<std::string> values;
+  if (const JsonValue* listed = item.find("enum")) {
+    for (const JsonValue& value : listed->members)
+      values.push_back(dump_json(value));
+  } else if (const JsonValue* type = item.find("type");
+             type != nullptr && type->text == "boolean") {
+    values = {"true", "false"};
+  }
+  std::sort(values.begin(), values.end());
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+  if (values.empty() || values.size() > static_cast<size_t>(kMaxSet)) {
+    return unsupported("{}.uniqueItems: supported for items that are one of 1 to {} listed values",
+                       place.path, kMaxSet);
+  }
+  if (counts.least > static_cast<int64_t>(values.size())) {
+    return invalid_argument("{}.minItems: {}, but only {} values differ", place.path, counts.least,
+                            values.size());
+  }
+  std::vector<RuleId> rules;
+  for (const std::string& value : values)
+    rules.push_back(builder_->literal(value));
+  return builder_->set(rules, counts.least, counts.most);
 }
 
 }  // namespace
 
 Result<RuleId> schema_rule(const JsonValue& schema, std::string_view path, RuleBuilder& builder) {
-  return SchemaReader(schema, path, builder).read({&schema, std::string(path)});
+  DSA_ASSIGN_OR_RETURN(const RuleId rule,
+                       SchemaReader(schema, path, builder).read({&schema, std::string(path)}));
+  if (builder.can_end(rule)) return rule;
+  return invalid_argument("{}: every value that fits contains another, without end", path);
 }
 
 }  // namespace dsa::grammar

@@ -5,6 +5,7 @@
 #include "common/status_macros.h"
 #include "grammar/rules.h"
 #include "grammar/schema.h"
+#include "grammar/schema_scalars.h"
 #include "tokenizer/chat_tokens.h"
 #include "tokenizer/python_json.h"
 
@@ -92,6 +93,13 @@ class ToolReader {
     const std::string close = cat({kCloseParameter, "\n"});
     const std::string open = cat({kOpenParameter, property.key, kIsString});
     if (is_text(property)) {
+      DSA_ASSIGN_OR_RETURN(
+          const RuleId text,
+          grammar::plain_string_rule({&property, path + "." + property.key}, *builder_));
+      if (text >= 0) {
+        return builder_->sequence(
+            {builder_->literal(open + "true\">"), text, builder_->literal(close)});
+      }
       return builder_->sequence({builder_->literal(open + "true\">"),
                                  builder_->raw(kCloseParameter), builder_->literal("\n")});
     }

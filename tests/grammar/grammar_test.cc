@@ -6,6 +6,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -154,8 +155,13 @@ TEST(Grammar, WhatASchemaMayNotSayIsNamed) {
     EXPECT_FALSE(grammar.ok()) << text;
     return grammar.ok() ? std::string() : grammar.status().message();
   };
-  EXPECT_NE(message(R"({"type":"object","properties":{"a":{"type":"string","pattern":"x"}}})")
+  EXPECT_NE(message(R"({"type":"object","properties":{"a":{"type":"string","pattern":"\\bx"
+}
+}
+})")
                 .find("$.properties.a.pattern"),
+            std::string::npos);
+  EXPECT_NE(message(R"({"type":"object","minProperties":1})").find("$.minProperties"),
             std::string::npos);
   EXPECT_NE(message(R"({"type":"strin"})").find("$.type: \"strin\""), std::string::npos);
   EXPECT_NE(message(R"({"oneOf":[]})").find("$.oneOf"), std::string::npos);
@@ -163,12 +169,12 @@ TEST(Grammar, WhatASchemaMayNotSayIsNamed) {
   EXPECT_NE(message(R"({"type":"array","minItems":3,"maxItems":2})").find("$.minItems"),
             std::string::npos);
   EXPECT_NE(message(R"({"$ref":"#/$defs/A"})").find("$.$ref"), std::string::npos);
-  EXPECT_NE(message(R"({"$defs":{"A":{"type":"array","items":{"$ref":"#/$defs/A"}}},
+  EXPECT_NE(message(R"({"$defs":{"A":{"type":"array","items":{"$ref":"#/$defs/A"},"minItems":1}},
       "$ref":"#/$defs/A"})")
-                .find("recursive"),
+                .find("without end"),
             std::string::npos);
   EXPECT_NE(message(R"({"enum":[]})").find("$.enum"), std::string::npos);
-  EXPECT_NE(message(R"({"anyOf":[{"type":"string"}],"type":"string"})").find("together with anyOf"),
+  EXPECT_NE(message(R"({"anyOf":[{"type":"string"}],"type":"object"})").find("$.anyOf[0].type"),
             std::string::npos);
   EXPECT_NE(message(R"({"type":"object","properties":{},"required":["a"]})").find("$.required"),
             std::string::npos);
@@ -281,6 +287,28 @@ TEST(Grammar, SampledToolCallsParseAndHaveTheirArguments) {
       EXPECT_TRUE(arguments.at("city").is_string());
       EXPECT_TRUE(arguments.at("days").is_number_integer());
     }
+  }
+}
+
+// Text arguments stand without quotes and escapes; their bounds hold all the same.
+TEST(Grammar, SampledToolCallsKeepTheBoundsOfTextArguments) {
+  const auto grammar = Grammar::tool_calls(R"([{"type":"function","function":{"name":"book",
+      "parameters":{"type":"object","properties":{"day":{"type":"string","format":"date"},
+      "seat":{"type":"string","pattern":"^[A-F]\\d{2}$"},"note":{"type":"string","minLength":1,
+      "maxLength":4}},"required":["day","seat","note"]}}}])",
+                                           "book", 1);
+  ASSERT_TRUE(grammar.ok()) << grammar.status().message();
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    const auto parsed = parse_completion(sampled(*grammar, seed), false);
+    ASSERT_TRUE(parsed.ok()) << parsed.status().message();
+    ASSERT_EQ(parsed->tool_calls.size(), 1U);
+    const Json arguments = Json::parse(parsed->tool_calls[0].arguments);
+    EXPECT_TRUE(std::regex_match(arguments.at("day").get<std::string>(),
+                                 std::regex("[0-9]{4}-[0-9]{2}-[0-9]{2}")));
+    EXPECT_TRUE(
+        std::regex_match(arguments.at("seat").get<std::string>(), std::regex("[A-F][0-9]{2}")));
+    EXPECT_GE(arguments.at("note").get<std::string>().size(), 1U);
+    EXPECT_LE(arguments.at("note").get<std::string>().size(), 16U);
   }
 }
 
