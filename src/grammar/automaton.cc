@@ -1,6 +1,7 @@
 #include "grammar/automaton.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <unordered_set>
 #include <utility>
 
@@ -112,7 +113,7 @@ void Automaton::open(StackId stack) {
       return;
     case RuleKind::kDfa: {
       const Dfa::State& at = r.dfa->states[static_cast<size_t>(frame.at)];
-      if (at.accepts) todo_.push_back(frame.below);
+      if (at.accepts && frame.extra >= r.least) todo_.push_back(frame.below);
       if (!at.edges.empty()) ready_.push_back(stack);
       return;
     }
@@ -151,19 +152,35 @@ void Automaton::open_set(const Frame& frame) {
   }
 }
 
-// frame.at: the first member that may still come; frame.extra: 1 after any member.
+// frame.at: the first member that may still come; frame.extra: how many have come, as far as it
+// matters.
 void Automaton::open_object(const Frame& frame) {
   const Rule& r = rule(frame.rule);
+  const int32_t n = count(int64_t{frame.extra} + 1, r.least, r.most);
+  const bool more = r.most < 0 || frame.extra < r.most;
   const auto add = [&](const Member& member, size_t next) {
-    const StackId rest = push(frame.rule, static_cast<int32_t>(next), 1, frame.below);
+    if (!more || !may_reach_count(r, next, n)) return;
+    const StackId rest = push(frame.rule, static_cast<int32_t>(next), n, frame.below);
     todo_.push_back(push(frame.extra == 0 ? member.first : member.later, rest));
   };
   for (auto i = static_cast<size_t>(frame.at); i < r.members.size(); ++i) {
     add(r.members[i], i + 1);
     if (r.members[i].required) return;
   }
-  todo_.push_back(push(r.close, frame.below));
+  if (frame.extra >= r.least) todo_.push_back(push(r.close, frame.below));
   if (r.others.first >= 0) add(r.others, r.members.size());
+}
+
+// Whether an object of `n` members whose next may be members[next] can still have as many as it
+// should.
+bool Automaton::may_reach_count(const Rule& object, size_t next, int64_t n) const {
+  const auto listed = static_cast<int64_t>(object.members.size() - next);
+  if (object.others.first < 0 && n + listed < object.least) return false;
+  if (object.most < 0) return true;
+  const auto first = object.members.begin() + static_cast<std::ptrdiff_t>(next);
+  const auto required = std::count_if(first, object.members.end(),
+                                      [](const Member& member) { return member.required; });
+  return n + required <= object.most;
 }
 
 void Automaton::open_any(const Frame& frame, StackId stack) {
@@ -212,11 +229,8 @@ void Automaton::advance(Frame frame, uint8_t byte) {
       return advance_raw(frame, byte);
     case RuleKind::kString:
       return advance_string(frame, byte);
-    case RuleKind::kDfa: {
-      const int32_t at = rule(frame.rule).dfa->step(frame.at, byte);
-      if (at >= 0) todo_.push_back(push(frame.rule, at, 0, frame.below));
-      return;
-    }
+    case RuleKind::kDfa:
+      return advance_dfa(frame, byte);
     case RuleKind::kSpace: {
       const int32_t at = step_space(frame.at, byte);
       if (at != kRefused) todo_.push_back(push(frame.rule, at, 0, frame.below));
@@ -259,6 +273,22 @@ void Automaton::advance_string(const Frame& frame, uint8_t byte) {
     n = count(int64_t{n} + 1, r.least, r.most);
   }
   todo_.push_back(push(frame.rule, at, n, frame.below));
+}
+
+// frame.extra: how many characters are whole, as far as it matters.
+void Automaton::advance_dfa(const Frame& frame, uint8_t byte) {
+  const Rule& r = rule(frame.rule);
+  const Dfa::Edge* edge = r.dfa->step(frame.at, byte);
+  if (edge == nullptr) return;
+  const bool counts = r.least > 0 || r.most >= 0;
+  const Dfa::State& to = r.dfa->states[static_cast<size_t>(edge->to)];
+  int32_t n = frame.extra;
+  if (counts && edge->ends_character) {
+    if (r.most >= 0 && int64_t{n} + 1 + to.least_more > r.most) return;
+    n = count(int64_t{n} + 1, r.least, r.most);
+  }
+  if (to.edges.empty() && n < r.least) return;
+  todo_.push_back(push(frame.rule, edge->to, n, frame.below));
 }
 
 // frame.extra: the node of the trie of names this one could still become, -1 when none.

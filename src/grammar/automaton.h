@@ -64,11 +64,13 @@ class Automaton {
   void open_array(const Frame& frame);
   void open_set(const Frame& frame);
   void open_object(const Frame& frame);
+  bool may_reach_count(const Rule& object, size_t next, int64_t n) const;
   void open_any(const Frame& frame, StackId stack);
   StateId intern(std::vector<StackId> stacks);
   StateId make_step(StateId state, uint8_t byte);
   void advance(Frame frame, uint8_t byte);  // by value: frames_ grows
   void advance_literal(const Frame& frame, uint8_t byte);
+  void advance_dfa(const Frame& frame, uint8_t byte);
   void advance_string(const Frame& frame, uint8_t byte);
   void advance_name(const Frame& frame, uint8_t byte);
   void advance_raw(const Frame& frame, uint8_t byte);

@@ -11,14 +11,16 @@ struct Dfa {
   struct Edge {
     uint8_t first = 0, last = 0;  // bytes first to last
     int32_t to = 0;
+    bool ends_character = false;  // of a text whose characters are counted
   };
   struct State {
     std::vector<Edge> edges;  // no two share a byte
     bool accepts = false;
+    int32_t least_more = 0;  // characters that must still come
   };
   std::vector<State> states;  // the first one starts
 
-  int32_t step(int32_t state, uint8_t byte) const;  // -1: refused
+  const Edge* step(int32_t state, uint8_t byte) const;  // null: refused
 };
 
 // Which states lead to one that accepts.

@@ -197,7 +197,7 @@ int32_t NumberBuilder::state_of(const At& at) {
   const auto [found, added] = ids_.emplace(at, static_cast<int32_t>(places_.size()));
   if (added) {
     places_.push_back(at);
-    dfa_.states.push_back({{}, ends(at)});
+    dfa_.states.push_back({{}, ends(at), 0});
   }
   return found->second;
 }
@@ -211,7 +211,8 @@ Result<Dfa> NumberBuilder::build() {
       const std::optional<At> next = step(places_[i], byte);
       if (!next) continue;
       const int32_t to = state_of(*next);
-      dfa_.states[i].edges.push_back({static_cast<uint8_t>(byte), static_cast<uint8_t>(byte), to});
+      dfa_.states[i].edges.push_back(
+          {static_cast<uint8_t>(byte), static_cast<uint8_t>(byte), to, false});
     }
   }
   if (!drop_dead_ends(dfa_.states)) return Dfa();

@@ -224,6 +224,28 @@ Result<std::vector<State>> StateBuilder::build() {
   return std::move(states_);
 }
 
+// For each state, the fewest characters after which it may end.
+std::vector<int32_t> least_characters(const std::vector<State>& states) {
+  std::vector<std::vector<size_t>> from(states.size());
+  std::vector<int32_t> least(states.size(), -1);
+  std::vector<size_t> todo;  // in the order of their distance
+  for (size_t i = 0; i < states.size(); ++i) {
+    for (const State::Edge& edge : states[i].edges)
+      from[static_cast<size_t>(edge.to)].push_back(i);
+    if (!states[i].accepts) continue;
+    least[i] = 0;
+    todo.push_back(i);
+  }
+  for (size_t next = 0; next < todo.size(); ++next) {
+    for (const size_t before : from[todo[next]]) {
+      if (least[before] >= 0) continue;
+      least[before] = least[todo[next]] + 1;
+      todo.push_back(before);
+    }
+  }
+  return least;
+}
+
 // Spells every character as bytes.
 class ByteBuilder {
  public:
@@ -250,7 +272,7 @@ void ByteBuilder::add(int32_t from, const std::vector<ByteRange>& bytes, int32_t
     });
     const auto fresh = static_cast<int32_t>(dfa_.states.size());
     const int32_t next = last ? to : found != edges.end() ? found->to : fresh;
-    if (last || found == edges.end()) edges.push_back({bytes[i].first, bytes[i].last, next});
+    if (last || found == edges.end()) edges.push_back({bytes[i].first, bytes[i].last, next, last});
     if (next == fresh) dfa_.states.emplace_back();
     from = next;
   }
@@ -262,9 +284,11 @@ Result<Dfa> ByteBuilder::build() {
   dfa_.states.resize(states_->size() + static_cast<size_t>(first));
   constexpr uint8_t kQuote = '"';
   if (json_) {
-    dfa_.states[0].edges.push_back({kQuote, kQuote, first});
+    dfa_.states[0].edges.push_back({kQuote, kQuote, first, false});
     dfa_.states[1].accepts = true;
   }
+  const std::vector<int32_t> least = least_characters(*states_);
+  dfa_.states[0].least_more = least[0];
   for (size_t i = 0; i < states_->size(); ++i) {
     const State& state = (*states_)[i];
     const int32_t from = first + static_cast<int32_t>(i);
@@ -273,7 +297,8 @@ Result<Dfa> ByteBuilder::build() {
         add(from, bytes, first + edge.to);
     }
     Dfa::State& made = dfa_.states[static_cast<size_t>(from)];
-    if (state.accepts && json_) made.edges.push_back({kQuote, kQuote, 1});
+    made.least_more = least[i];
+    if (state.accepts && json_) made.edges.push_back({kQuote, kQuote, 1, false});
     if (state.accepts && !json_) made.accepts = true;
     if (dfa_.states.size() > kMaxByteStates)
       return unsupported("the pattern needs too many states");

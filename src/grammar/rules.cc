@@ -36,7 +36,7 @@ RuleBuilder::RuleBuilder()
       boolean_(choice({literal("true"), literal("false")})),
       null_(literal("null")),
       any_(add_kind(RuleKind::kAny)),
-      any_object_(object({}, any_)),
+      any_object_(object({{}, any_, -1, 0, -1})),
       any_array_(array({}, any_, 0, -1)) {
   const RuleId scalars = choice({string_, number_, boolean_, null_});
   const RuleId values = choice({scalars, any_object_, any_array_});
@@ -130,9 +130,11 @@ RuleId RuleBuilder::string(int64_t least, int64_t most) {
   return add(std::move(rule));
 }
 
-RuleId RuleBuilder::dfa(Dfa dfa) {
+RuleId RuleBuilder::dfa(Dfa dfa, int64_t least, int64_t most) {
   Rule rule;
   rule.kind = RuleKind::kDfa;
+  rule.least = least;
+  rule.most = most;
   rule.dfa = std::make_shared<const Dfa>(std::move(dfa));
   return add(std::move(rule));
 }
@@ -150,21 +152,23 @@ Member RuleBuilder::member(RuleId name, RuleId value, bool required) {
   return {sequence({space_, pair}), sequence({comma_, space_, pair}), required};
 }
 
-RuleId RuleBuilder::object(const std::vector<Property>& properties,
-                           RuleId others,
-                           RuleId other_name) {
+RuleId RuleBuilder::object(const Object& object) {
   Rule rule;
   rule.kind = RuleKind::kObject;
   rule.close = close_object_;
+  rule.least = object.least;
+  rule.most = object.most;
   Rule unlisted;
   unlisted.kind = RuleKind::kName;
-  for (const Property& property : properties) {
+  for (const Property& property : object.properties) {
     const std::string name = dump_json_string(property.name);
     unlisted.names.insert(std::string_view(name).substr(1, name.size() - 2));
     rule.members.push_back(member(literal(name), property.value, property.required));
   }
-  if (others >= 0 && other_name < 0) other_name = add(std::move(unlisted));
-  if (others >= 0) rule.others = member(other_name, others, false);
+  if (object.others >= 0) {
+    const RuleId name = object.other_name >= 0 ? object.other_name : add(std::move(unlisted));
+    rule.others = member(name, object.others, false);
+  }
   const RuleId rest = add(std::move(rule));
   return sequence({literal("{"), rest});
 }
@@ -179,9 +183,13 @@ bool RuleBuilder::can_end(const Rule& rule, const std::vector<bool>& known) cons
       return std::any_of(rule.children.begin(), rule.children.end(), ends);
     case RuleKind::kRepeat:
       return rule.least == 0 || ends(rule.children[0]);
-    case RuleKind::kObject:
+    case RuleKind::kObject: {
+      const auto n = std::count_if(rule.members.begin(), rule.members.end(),
+                                   [&](const Member& m) { return ends(m.first); });
+      if (n < rule.least && (rule.others.first < 0 || !ends(rule.others.first))) return false;
       return std::all_of(rule.members.begin(), rule.members.end(),
                          [&](const Member& m) { return !m.required || ends(m.first); });
+    }
     case RuleKind::kArray: {
       const auto n = std::min(static_cast<size_t>(rule.least), rule.members.size());
       const bool listed =

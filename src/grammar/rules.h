@@ -22,13 +22,13 @@ enum class RuleKind : uint8_t {
   kRepeat,    // children[0], least to most times
   kArray,     // what follows "[": close, members in their order, then others; least to most items
   kSet,       // what follows "[": close, members in any order, each once; least to most items
-  kObject,    // what follows "{": members in their order, then others
+  kObject,    // what follows "{": members in their order, then others; least to most of them
   kSpace,     // nothing, one space, or a line break and spaces
   kString,    // a JSON string with its quotes, of least to most characters
   kName,      // a JSON string without escapes that is none of `names`
   kNumber,
   kInteger,
-  kDfa,  // what `dfa` accepts
+  kDfa,  // what `dfa` accepts, of least to most characters
   kRaw,  // UTF-8 up to and including the first `text`
   kAny   // children: the scalars' choice, then all values' choice
 };
@@ -95,7 +95,7 @@ class RuleBuilder {
   // At most kMaxSet items in any order, each at most once.
   RuleId set(const std::vector<RuleId>& items, int64_t least, int64_t most);
   RuleId string(int64_t least, int64_t most);
-  RuleId dfa(Dfa dfa);
+  RuleId dfa(Dfa dfa, int64_t least = 0, int64_t most = -1);
   RuleId raw(std::string_view terminator);
 
   // A rule that is defined later: what a schema that refers to itself needs.
@@ -110,9 +110,14 @@ class RuleBuilder {
     RuleId value = -1;
     bool required = false;
   };
-  // others: the rule of further members' values, -1 when there may be none. other_name: of their
-  // names with quotes; -1: any name that is not listed.
-  RuleId object(const std::vector<Property>& properties, RuleId others, RuleId other_name = -1);
+  struct Object {
+    std::vector<Property> properties;
+    RuleId others = -1;      // values of further members, -1 when there may be none
+    RuleId other_name = -1;  // their names with quotes; -1: any name that is not listed
+    int64_t least = 0;       // members
+    int64_t most = -1;       // -1: no bound
+  };
+  RuleId object(const Object& object);
 
   RuleId any() const { return any_; }
   RuleId any_object() const { return any_object_; }

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "common/status_macros.h"
+#include "grammar/pattern.h"
+#include "grammar/schema_keywords.h"
 #include "grammar/schema_merge.h"
 #include "grammar/schema_place.h"
 #include "grammar/schema_scalars.h"
@@ -17,44 +19,23 @@ namespace {
 
 constexpr int32_t kMaxNesting = 200;  // of schemas that are read while one is read
 
-constexpr std::array<std::string_view, 27> kRead = {"type",
-                                                    "properties",
-                                                    "required",
-                                                    "additionalProperties",
-                                                    "propertyNames",
-                                                    "items",
-                                                    "prefixItems",
-                                                    "additionalItems",
-                                                    "minItems",
-                                                    "maxItems",
-                                                    "uniqueItems",
-                                                    "enum",
-                                                    "const",
-                                                    "anyOf",
-                                                    "oneOf",
-                                                    "allOf",
-                                                    "$ref",
-                                                    "nullable",
-                                                    "minLength",
-                                                    "maxLength",
-                                                    "pattern",
-                                                    "format",
-                                                    "minimum",
-                                                    "maximum",
-                                                    "multipleOf",
-                                                    "exclusiveMinimum",
-                                                    "exclusiveMaximum"};
-
-bool is_read(std::string_view keyword) {
-  return std::find(kRead.begin(), kRead.end(), keyword) != kRead.end();
-}
-
 bool is_true(const JsonValue* value) {
   return value != nullptr && value->kind == JsonKind::kBool && value->text == "true";
 }
 
 bool is_false(const JsonValue* value) {
   return value != nullptr && value->kind == JsonKind::kBool && value->text == "false";
+}
+
+bool accepts(const Dfa& dfa, std::string_view text) {
+  int32_t state = 0;
+  for (const char byte : text) {
+    const Dfa::Edge* edge =
+        dfa.states.empty() ? nullptr : dfa.step(state, static_cast<uint8_t>(byte));
+    if (edge == nullptr) return false;
+    state = edge->to;
+  }
+  return dfa.states[static_cast<size_t>(state)].accepts;
 }
 
 class SchemaReader {
@@ -80,6 +61,8 @@ class SchemaReader {
   Result<std::vector<std::string>> read_required(const Place& place) const;
   Result<RuleId> read_others(const Place& place, bool lists_properties);
   Result<RuleId> read_name(const Place& place);
+  Status read_unlisted(const Place& place, RuleBuilder::Object& object);
+  Status read_properties(const Place& place, RuleBuilder::Object& object);
   Result<RuleId> read_array(const Place& place);
   Result<RuleId> read_set(const Place& place, Counts counts);
   Result<RuleId> read_other_items(const Place& place, bool lists_items);
@@ -91,10 +74,9 @@ class SchemaReader {
   int32_t nesting_ = 0;
 };
 
-// Every keyword either shapes the rule, says nothing about it, or is refused by name.
 Status SchemaReader::check_keywords(const Place& place) const {
   for (const JsonValue& member : place.value->members) {
-    if (is_read(member.key) || is_annotation(member.key)) continue;
+    if (kind_of_keyword(member.key) != KeywordKind::kRefused) continue;
     return unsupported("{}.{}: this keyword of JSON schema is not supported", place.path,
                        member.key);
   }
@@ -251,9 +233,11 @@ Result<RuleId> SchemaReader::read_choices(const Place& place, std::string_view k
       DSA_ASSIGN_OR_RETURN(merged, resolved(choice));
       DSA_ASSIGN_OR_RETURN(merged, merge_schemas(merged, beside, choice.path));
     }
+    if (is_false(&merged)) continue;
     DSA_ASSIGN_OR_RETURN(const RuleId rule, read({&merged, choice.path}));
     rules.push_back(rule);
   }
+  if (rules.empty()) return invalid_argument("{}: no value can fit", list.path);
   return builder_->choice(std::move(rules));
 }
 
@@ -272,11 +256,14 @@ Result<RuleId> SchemaReader::read_values(const Place& place) {
 
 // The type that a schema's keywords are about, where it names none.
 std::string_view implied_type(const JsonValue& schema) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 17> kTypes = {{
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 20> kTypes = {{
       {"properties", "object"},
       {"required", "object"},
       {"additionalProperties", "object"},
       {"propertyNames", "object"},
+      {"patternProperties", "object"},
+      {"minProperties", "object"},
+      {"maxProperties", "object"},
       {"items", "array"},
       {"prefixItems", "array"},
       {"minItems", "array"},
@@ -369,34 +356,83 @@ Result<RuleId> SchemaReader::read_name(const Place& place) {
   return read({&schema, place.path + ".propertyNames"});
 }
 
-Result<RuleId> SchemaReader::read_object(const Place& place) {
+// The members that are not listed: their names and values.
+Status SchemaReader::read_unlisted(const Place& place, RuleBuilder::Object& object) {
+  const JsonValue* patterns = place.value->find("patternProperties");
+  const bool lists = place.value->find("properties") != nullptr || patterns != nullptr;
+  DSA_ASSIGN_OR_RETURN(object.others, read_others(place, lists));
+  DSA_ASSIGN_OR_RETURN(object.other_name, read_name(place));
+  if (patterns == nullptr || patterns->members.empty()) return Status();
+  const Place table = place.member(*patterns, "patternProperties");
+  if (patterns->kind != JsonKind::kObject) return table.wrong("an object");
+  if (patterns->members.size() > 1 || object.other_name >= 0) {
+    return unsupported("{}: supported with one pattern, without propertyNames", table.path);
+  }
+  const JsonValue& schema = patterns->members[0];
+  const Place at = table.member(schema, schema.key);
+  if (is_false(&schema)) return unsupported("{}: false is not supported", at.path);
+  DSA_ASSIGN_OR_RETURN(object.others, read(at));
+  auto names = pattern_dfa(schema.key, {}, Spelling::kJson);
+  if (!names.ok()) return error(names.status().code(), "{}: {}", at.path, names.status().message());
+  for (const RuleBuilder::Property& property : object.properties) {
+    if (!accepts(*names, dump_json_string(property.name))) continue;
+    return unsupported("{}: not supported where it fits a listed property, \"{}\"", at.path,
+                       property.name);
+  }
+  object.other_name = builder_->dfa(std::move(*names));
+  return Status();
+}
+
+Status SchemaReader::read_properties(const Place& place, RuleBuilder::Object& object) {
   DSA_ASSIGN_OR_RETURN(std::vector<std::string> required, read_required(place));
-  std::vector<RuleBuilder::Property> properties;
   const JsonValue* listed = place.value->find("properties");
+  const auto is_required = [&](std::string_view name) {
+    return std::find(required.begin(), required.end(), name) != required.end();
+  };
   if (listed != nullptr) {
     const Place table = place.member(*listed, "properties");
     if (listed->kind != JsonKind::kObject) return table.wrong("an object");
     for (const JsonValue& property : listed->members) {
-      const auto found = std::find(required.begin(), required.end(), property.key);
-      if (is_false(&property) && found == required.end()) continue;
+      if (is_false(&property) && !is_required(property.key)) continue;
       DSA_ASSIGN_OR_RETURN(const RuleId value, read(table.member(property, property.key)));
-      properties.push_back({property.key, value, found != required.end()});
+      object.properties.push_back({property.key, value, is_required(property.key)});
     }
   }
-  DSA_ASSIGN_OR_RETURN(const RuleId others, read_others(place, listed != nullptr));
-  DSA_ASSIGN_OR_RETURN(const RuleId other_name, read_name(place));
+  DSA_RETURN_IF_ERROR(read_unlisted(place, object));
   for (const std::string& name : required) {
-    const bool known = listed != nullptr && listed->find(name) != nullptr;
-    const bool again = std::any_of(properties.begin(), properties.end(),
+    const bool known = std::any_of(object.properties.begin(), object.properties.end(),
                                    [&](const auto& property) { return property.name == name; });
-    if (known || again) continue;
-    if (others < 0) {
+    if (known) continue;
+    if (object.others < 0) {
       return invalid_argument("{}.required: \"{}\" is not among the properties", place.path, name);
     }
-    properties.push_back({name, others, true});
+    if (object.other_name >= 0) {
+      return unsupported(
+          "{}.required: \"{}\" is not among the properties, and the names of others "
+          "are bounded; not supported",
+          place.path, name);
+    }
+    object.properties.push_back({name, object.others, true});
+  }
+  return Status();
+}
+
+Result<RuleId> SchemaReader::read_object(const Place& place) {
+  RuleBuilder::Object object;
+  DSA_RETURN_IF_ERROR(read_properties(place, object));
+  DSA_ASSIGN_OR_RETURN(const Counts counts, read_counts(place, "minProperties", "maxProperties"));
+  object.least = counts.least;
+  object.most = counts.most;
+  int64_t n_required = 0;
+  for (const RuleBuilder::Property& property : object.properties)
+    n_required += property.required ? 1 : 0;
+  const auto n_listed = static_cast<int64_t>(object.properties.size());
+  if ((counts.most >= 0 && n_required > counts.most) ||
+      (object.others < 0 && n_listed < counts.least)) {
+    return invalid_argument("{}: no object has so many or so few members", place.path);
   }
   if (builder_->full()) return unsupported("{}: more than {} rules", place.path, kMaxRules);
-  return builder_->object(properties, others, other_name);
+  return builder_->object(object);
 }
 
 // What follows the listed items: `items`, or `additionalItems` where `items` is the list.

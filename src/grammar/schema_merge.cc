@@ -1,19 +1,14 @@
 #include "grammar/schema_merge.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 #include <vector>
 
 #include "common/status_macros.h"
+#include "grammar/schema_keywords.h"
 
 namespace dsa::grammar {
 namespace {
-
-constexpr std::array<std::string_view, 18> kAnnotations = {
-    "title", "description", "default",       "examples",   "example",          "$schema",
-    "$id",   "id",          "$comment",      "deprecated", "readOnly",         "writeOnly",
-    "$defs", "definitions", "discriminator", "$anchor",    "contentMediaType", "contentEncoding"};
 
 JsonValue* member_of(JsonValue& object, std::string_view key) {
   const auto found = std::find_if(object.members.begin(), object.members.end(),
@@ -29,8 +24,20 @@ std::vector<std::string> type_names(const JsonValue& type) {
   return out;
 }
 
-// The types that both allow; an integer is a number.
-Status narrow_types(JsonValue& a, const JsonValue& b, const std::string& path) {
+JsonValue strings(std::vector<std::string> texts, std::string key) {
+  JsonValue out;
+  out.kind = JsonKind::kArray;
+  out.key = std::move(key);
+  for (std::string& text : texts) {
+    out.members.emplace_back();
+    out.members.back().kind = JsonKind::kString;
+    out.members.back().text = std::move(text);
+  }
+  return out;
+}
+
+// The types that both allow; an integer is a number. False when there are none.
+bool narrow_types(JsonValue& a, const JsonValue& b) {
   std::vector<std::string> both;
   const std::vector<std::string> others = type_names(b);
   const auto allowed = [&](std::string_view name) {
@@ -42,17 +49,18 @@ Status narrow_types(JsonValue& a, const JsonValue& b, const std::string& path) {
     else if (name == "number" && allowed("integer"))
       both.emplace_back("integer");
   }
-  if (both.empty()) return invalid_argument("{}.type: no value has both types", path);
-  a.kind = JsonKind::kArray;
-  a.text.clear();
-  a.members.clear();
-  for (std::string& name : both) {
-    JsonValue value;
-    value.kind = JsonKind::kString;
-    value.text = std::move(name);
-    a.members.push_back(std::move(value));
-  }
-  return Status();
+  a = strings(both, a.key);
+  return !both.empty();
+}
+
+// The values that both list. False when there are none.
+bool narrow_values(JsonValue& a, const JsonValue& b) {
+  std::erase_if(a.members, [&](const JsonValue& value) {
+    return std::none_of(b.members.begin(), b.members.end(), [&](const JsonValue& other) {
+      return dump_json(value) == dump_json(other);
+    });
+  });
+  return !a.members.empty();
 }
 
 void join_names(JsonValue& a, const JsonValue& b) {
@@ -93,18 +101,21 @@ Status check_closed(const JsonValue& closed, const JsonValue& other, const std::
   return Status();
 }
 
-}  // namespace
-
-bool is_annotation(std::string_view keyword) {
-  return keyword.substr(0, 2) == "x-" ||
-         std::find(kAnnotations.begin(), kAnnotations.end(), keyword) != kAnnotations.end();
+JsonValue never() {
+  JsonValue out;
+  out.kind = JsonKind::kBool;
+  out.text = "false";
+  return out;
 }
 
+}  // namespace
+
 Result<JsonValue> merge_schemas(const JsonValue& a, const JsonValue& b, const std::string& path) {
-  if (b.kind == JsonKind::kBool && b.text == "true") return a;
-  if (a.kind == JsonKind::kBool && a.text == "true") return b;
+  for (const auto& [one, other] : {std::pair(&a, &b), std::pair(&b, &a)}) {
+    if (one->kind == JsonKind::kBool) return one->text == "true" ? *other : *one;
+  }
   if (a.kind != JsonKind::kObject || b.kind != JsonKind::kObject) {
-    return invalid_argument("{}: want schemas that are objects or true", path);
+    return invalid_argument("{}: want schemas that are objects, true or false", path);
   }
   DSA_RETURN_IF_ERROR(check_closed(a, b, path));
   DSA_RETURN_IF_ERROR(check_closed(b, a, path));
@@ -118,7 +129,9 @@ Result<JsonValue> merge_schemas(const JsonValue& a, const JsonValue& b, const st
     } else if (member.key == "required" && known->kind == JsonKind::kArray) {
       join_names(*known, member);
     } else if (member.key == "type") {
-      DSA_RETURN_IF_ERROR(narrow_types(*known, member, path));
+      if (!narrow_types(*known, member)) return never();
+    } else if (member.key == "enum" && known->kind == JsonKind::kArray) {
+      if (!narrow_values(*known, member)) return never();
     } else if (!is_annotation(member.key) && dump_json(*known) != dump_json(member)) {
       return unsupported("{}.{}: two schemas that both hold differ in it; not supported", path,
                          member.key);

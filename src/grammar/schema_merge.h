@@ -10,9 +10,6 @@
 
 namespace dsa::grammar {
 
-// Keywords that say nothing about which values are right.
-bool is_annotation(std::string_view keyword);
-
 // `properties` are united, `required` joined, `type` narrowed; every other keyword must stand in
 // one of them, or be the same in both. Errors   kUnsupported: names the keyword. path: of the
 // schema, for errors

@@ -1,5 +1,6 @@
 #include "grammar/schema_scalars.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,21 +28,35 @@ Result<std::string> read_pattern(const Place& place) {
                      format->text);
 }
 
-Result<RuleId> automaton_rule(const Place& place,
-                              std::string_view keyword,
-                              Result<Dfa> dfa,
-                              RuleBuilder& builder) {
-  if (!dfa.ok()) {
-    return error(dfa.status().code(), "{}.{}: {}", place.path, keyword, dfa.status().message());
-  }
-  if (!dfa->states.empty()) return builder.dfa(std::move(*dfa));
+Status named(const Status& fault, const Place& place, std::string_view keyword) {
+  return error(fault.code(), "{}.{}: {}", place.path, keyword, fault.message());
+}
+
+Status nothing_fits(const Place& place) {
   return invalid_argument("{}: no value can fit", place.path);
 }
 
-std::string_view pattern_keyword(const Place& place) {
-  return place.value->find("pattern") != nullptr  ? "pattern"
-         : place.value->find("format") != nullptr ? "format"
-                                                  : "maxLength";
+// Short texts are counted by the states of their automaton, so that none runs into a dead end;
+// longer ones by the grammar as it goes.
+Result<RuleId> pattern_rule(const Place& place,
+                            std::string_view pattern,
+                            Counts counts,
+                            Spelling spelling,
+                            RuleBuilder& builder) {
+  constexpr int64_t kMostCounted = 256;
+  const bool has_pattern = place.value->find("pattern") != nullptr;
+  const std::string_view keyword = has_pattern ? "pattern" : "format";
+  if (std::max(counts.least, counts.most) <= kMostCounted) {
+    auto dfa = pattern_dfa(pattern, {counts.least, counts.most}, spelling);
+    if (dfa.ok() && dfa->states.empty()) return nothing_fits(place);
+    if (dfa.ok()) return builder.dfa(std::move(*dfa));
+  }
+  auto dfa = pattern_dfa(pattern, {}, spelling);
+  if (!dfa.ok()) return named(dfa.status(), place, keyword);
+  const bool fits =
+      !dfa->states.empty() && (counts.most < 0 || dfa->states[0].least_more <= counts.most);
+  if (!fits) return nothing_fits(place);
+  return builder.dfa(std::move(*dfa), counts.least, counts.most);
 }
 
 Result<std::optional<Decimal>> read_number(const Place& place, std::string_view key) {
@@ -95,18 +110,14 @@ Result<RuleId> string_rule(const Place& place, RuleBuilder& builder) {
   DSA_ASSIGN_OR_RETURN(const std::string pattern, read_pattern(place));
   const bool free = counts.least == 0 && counts.most < 0;
   if (pattern.empty()) return free ? builder.string() : builder.string(counts.least, counts.most);
-  return automaton_rule(place, pattern_keyword(place),
-                        pattern_dfa(pattern, {counts.least, counts.most}, Spelling::kJson),
-                        builder);
+  return pattern_rule(place, pattern, counts, Spelling::kJson, builder);
 }
 
 Result<RuleId> plain_string_rule(const Place& place, RuleBuilder& builder) {
   DSA_ASSIGN_OR_RETURN(const Counts counts, read_counts(place, "minLength", "maxLength"));
   DSA_ASSIGN_OR_RETURN(const std::string pattern, read_pattern(place));
   if (counts.least == 0 && counts.most < 0 && pattern.empty()) return RuleId{-1};
-  return automaton_rule(place, pattern_keyword(place),
-                        pattern_dfa(pattern, {counts.least, counts.most}, Spelling::kPlain),
-                        builder);
+  return pattern_rule(place, pattern, counts, Spelling::kPlain, builder);
 }
 
 Result<RuleId> number_rule(const Place& place, bool integer, RuleBuilder& builder) {
@@ -121,8 +132,10 @@ Result<RuleId> number_rule(const Place& place, bool integer, RuleBuilder& builde
   if (!range.least && !range.most && !range.multiple_of) {
     return integer ? builder.integer() : builder.number();
   }
-  return automaton_rule(place, range.multiple_of ? "multipleOf" : "minimum", number_dfa(range),
-                        builder);
+  auto dfa = number_dfa(range);
+  if (!dfa.ok()) return named(dfa.status(), place, "multipleOf");
+  if (dfa->states.empty()) return nothing_fits(place);
+  return builder.dfa(std::move(*dfa));
 }
 
 }  // namespace dsa::grammar

@@ -161,8 +161,7 @@ TEST(Grammar, WhatASchemaMayNotSayIsNamed) {
 })")
                 .find("$.properties.a.pattern"),
             std::string::npos);
-  EXPECT_NE(message(R"({"type":"object","minProperties":1})").find("$.minProperties"),
-            std::string::npos);
+  EXPECT_NE(message(R"({"not":{"type":"null"}})").find("$.not"), std::string::npos);
   EXPECT_NE(message(R"({"type":"strin"})").find("$.type: \"strin\""), std::string::npos);
   EXPECT_NE(message(R"({"oneOf":[]})").find("$.oneOf"), std::string::npos);
   EXPECT_NE(message(R"({"type":"array","minItems":-1})").find("$.minItems"), std::string::npos);
@@ -174,7 +173,7 @@ TEST(Grammar, WhatASchemaMayNotSayIsNamed) {
                 .find("without end"),
             std::string::npos);
   EXPECT_NE(message(R"({"enum":[]})").find("$.enum"), std::string::npos);
-  EXPECT_NE(message(R"({"anyOf":[{"type":"string"}],"type":"object"})").find("$.anyOf[0].type"),
+  EXPECT_NE(message(R"({"anyOf":[{"type":"string"}],"type":"object"})").find("no value can fit"),
             std::string::npos);
   EXPECT_NE(message(R"({"type":"object","properties":{},"required":["a"]})").find("$.required"),
             std::string::npos);

@@ -253,6 +253,47 @@ TEST(SchemaStructure, NamesOfOtherMembersMayBeBounded) {
          {R"({"a":1})"}, {R"({"c":1})"});
 }
 
+TEST(SchemaStructure, NamesMayFollowAPattern) {
+  expect(R"({"type":"object","properties":{"id":{"type":"integer"}},
+      "patternProperties":{"^x_":{"type":"string"}},"additionalProperties":false})",
+         {"{}", R"({"id":1,"x_a":"b"})", R"({"x_":"b"})"}, {R"({"x_a":1})", R"({"y":"b"})"});
+  const auto both = Grammar::json_schema(R"({"properties":{"x_id":{"type":"integer"}},
+      "patternProperties":{"^x_":{"type":"string"}}})");
+  ASSERT_FALSE(both.ok());
+  EXPECT_NE(both.status().message().find("listed property, \"x_id\""), std::string::npos);
+}
+
+TEST(SchemaStructure, ObjectsCountTheirMembers) {
+  expect(R"({"type":"object","minProperties":1,"maxProperties":2})",
+         {R"({"a":1})", R"({"a":1,"b":2})"}, {"{}", R"({"a":1,"b":2,"c":3})"});
+  expect(R"({"type":"object","properties":{"a":{},"b":{},"c":{}},"minProperties":2,"required":["c"],
+      "maxProperties":2})",
+         {R"({"a":1,"c":2})", R"({"b":1,"c":2})"}, {R"({"c":1})", R"({"a":1,"b":1,"c":2})"});
+  // Neither begins with what could not be completed.
+  const Grammar grammar = schema(R"({"properties":{"a":{},"b":{}},"minProperties":2})");
+  EXPECT_FALSE(accepts(grammar, R"({"b":1)"));
+  EXPECT_TRUE(accepts(grammar, R"({"a":1,"b":1})"));
+}
+
+TEST(SchemaStructure, KeywordsThatJsonSchemaDoesNotHaveSayNothing) {
+  expect(R"({"type":"integer","javaType":"long","format":"int64","propertyOrder":1})", {"1"},
+         {R"("a")"});
+  expect(R"({"type":"string","enum":["a","b"],"allOf":[{"enum":["b","c"]}]})", {R"("b")"},
+         {R"("a")", R"("c")"});
+  expect(
+      R"({"type":"object","properties":{"a":{}},"anyOf":[{"type":"string"},{"required":["a"]}]})",
+      {R"({"a":1})"}, {"{}", R"("s")"});
+}
+
+TEST(SchemaStrings, LongTextsOfAPatternAreCountedToo) {
+  const Grammar grammar =
+      schema(R"({"type":"string","format":"uri","minLength":300,"maxLength":2083})");
+  EXPECT_TRUE(accepts(grammar, "\"http://a.b/" + std::string(400, 'x') + "\""));
+  EXPECT_TRUE(accepts(grammar, "\"http://a.b/" + std::string(2072, 'x') + "\""));
+  EXPECT_FALSE(accepts(grammar, "\"http://a.b/" + std::string(2073, 'x') + "\""));
+  EXPECT_FALSE(accepts(grammar, "\"http://a.b/\""));
+}
+
 TEST(SchemaPatterns, WhatIsNotSupportedIsSaid) {
   const auto message = [](const std::string& pattern) {
     const auto grammar =
