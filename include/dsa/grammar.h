@@ -33,17 +33,23 @@ class Grammar {
   // and after a comma or colon.
   static Grammar json_object();
 
-  // JSON that the schema accepts, with the limits above.
-  //   Read     type (one or several), properties, required, additionalProperties, items, enum,
-  //            const, minItems, maxItems, anyOf, $ref to $defs or definitions, true and false
-  //   Ignored  title, description, default, examples, $schema, $id, $comment, deprecated,
-  //            readOnly, writeOnly
+  // JSON that the schema (drafts 4 to 2020-12) accepts, with the limits above.
+  //   Read     type (one or several), enum, const, nullable; properties, required,
+  //            additionalProperties, patternProperties (one pattern), propertyNames, minProperties,
+  //            maxProperties; items, prefixItems, additionalItems, minItems, maxItems, uniqueItems
+  //            (of listed values); minimum, maximum, exclusiveMinimum, exclusiveMaximum,
+  //            multipleOf; minLength, maxLength, pattern (a part of ECMA-262), format; anyOf, oneOf
+  //            (read like anyOf), allOf, $ref to any place of the document, also recursive; true
+  //            and false
+  //   Ignored  every keyword that JSON schema does not have, and formats that only describe
   //   Narrower than the schema   properties come in the order of the schema; without
-  //            additionalProperties an object that lists properties has no others; the names of
-  //            others are written without escapes
-  // Errors   kInvalidArgument: not JSON, or a keyword of the wrong type; kUnsupported: any other
-  //          keyword, a recursive $ref, or more than 16,384 rules. Names the keyword by its path,
-  //          e.g. `$.properties.name.pattern`
+  //            additionalProperties an object that lists properties has no others; names that are
+  //            not listed, and strings with a pattern or format, are written without needless
+  //            escapes; numbers with bounds without exponents
+  // Errors   kInvalidArgument: not JSON, a keyword of the wrong type, or no value can fit;
+  //          kUnsupported: not, if, contains, dependencies and what is bounded above; more than
+  //          16,384 rules, a pattern of too many states. Names the keyword by its path, e.g.
+  //          `$.properties.name.pattern`
   static Result<Grammar> json_schema(std::string_view schema_json);
 
   // One block of DeepSeek-V3.2 tool calls (dsa/chat.h), as a model writes it to call tools.

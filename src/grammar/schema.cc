@@ -13,6 +13,7 @@
 #include "grammar/schema_merge.h"
 #include "grammar/schema_place.h"
 #include "grammar/schema_scalars.h"
+#include "grammar/string_format.h"
 
 namespace dsa::grammar {
 namespace {
@@ -281,6 +282,8 @@ std::string_view implied_type(const JsonValue& schema) {
   for (const auto& [keyword, type] : kTypes) {
     if (schema.find(keyword) != nullptr) return type;
   }
+  const JsonValue* format = schema.find("format");  // of numbers, some say nothing
+  if (format != nullptr && !format_pattern(format->text).empty()) return "string";
   return {};
 }
 

@@ -182,6 +182,8 @@ TEST(SchemaStrings, FormatsTakeWhatTheirReadersTake) {
          {R"("1:2:3")", R"(":::1")", R"("1:2:3:4:5:6:7:8:9")"});
   expect(format("uri"), {R"("https://example.org/a?b=c#d")", R"("urn:isbn:0451450523")"},
          {R"("example.org")", R"("http://")", R"("http://a b")"});
+  expect(R"({"format":"date"})", {R"("2024-01-01")"}, {R"("x")", "1"});
+  expect(R"({"format":"int32"})", {"1", R"("x")"}, {});
   expect(format("hostname"), {R"("a-b.example")"}, {R"("-a.b")", R"("a..b")"});
   expect(format("x-colour"), {R"("any text")"}, {"1"});  // a format that only describes
 }

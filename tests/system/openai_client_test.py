@@ -18,6 +18,32 @@ TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {
 MESSAGES = [{"role": "user", "content": "Who made heaven?"}]
 
 
+def ticket_model():
+    import datetime
+    import enum
+    from typing import List, Optional, Tuple, Union
+    from pydantic import BaseModel, Field
+
+    class Kind(str, enum.Enum):
+        day = "day"
+        night = "night"
+
+    class Seat(BaseModel):
+        row: int = Field(ge=1, le=40)
+        letter: str = Field(pattern="^[A-F]$")
+
+    class Ticket(BaseModel):
+        kind: Kind
+        price: float = Field(gt=0, lt=1000)
+        leaves: datetime.datetime
+        place: Union[Seat, None]
+        corner: Tuple[int, bool]
+        code: str = Field(min_length=2, max_length=6)
+        parts: Optional[List["Ticket"]] = Field(max_length=1)
+
+    return Ticket
+
+
 def install():
     python = VENV / "bin" / "python"
     done = VENV / "done"
@@ -97,6 +123,15 @@ class OpenAiClient(unittest.TestCase):
         value = json.loads(answer.choices[0].message.content)
         self.assertIn(value["kind"], ("a", "b"))
         self.assertIsInstance(value["ok"], bool)
+
+    def test_a_pydantic_model(self):
+        """Bounds, dates, tuples, unions and a model that contains itself, as parse() sends them."""
+        model = ticket_model()
+        for seed in range(3):
+            answer = self.client.chat.completions.parse(
+                model="baby-v32", messages=MESSAGES, max_tokens=2000, temperature=1, seed=seed,
+                response_format=model)
+            self.assertIsInstance(answer.choices[0].message.parsed, model)
 
     def test_reasoning(self):
         message = self.chat(reasoning_effort="high").choices[0].message
