@@ -1,11 +1,16 @@
 // Tokenizer: text to token ids and back, from a Hugging Face tokenizer.json of byte-level BPE.
 //
 // Done     model BPE (merges as "a b" or ["a","b"], ignore_merges, byte_fallback);
-//          pre_tokenizer Split (Regex or String; Isolated, Removed; invert), ByteLevel
+//          normalizer NFC, NFD, NFKC, NFKD and Sequence of them;
+//          pre_tokenizer Split (Regex or String; all behaviors; invert), Digits, ByteLevel
 //          (add_prefix_space, use_regex) and Sequence of them; decoder ByteLevel;
-//          post_processor ByteLevel, TemplateProcessing and Sequence of them; added tokens.
-// Refused  by name: every other type, normalizers, truncation, padding, dropout, added tokens with
-//          single_word, lstrip or rstrip.
+//          post_processor ByteLevel, TemplateProcessing and Sequence of them; added tokens with
+//          single_word, lstrip, rstrip and normalized.
+// Passed over   truncation and padding: a text is encoded in full, and alone.
+// Refused  by name: every other type, dropout.
+// Unicode  of the `tokenizers` library 0.23: classes of Unicode 16.0, normalization of 9.0. They
+// are
+//          compiled in, so ids do not depend on the system's libraries.
 // Threads  every const function may be called from several threads at once.
 #pragma once
 
@@ -44,9 +49,11 @@ class Tokenizer {
   //   longest of those that start there). When false the text is only text: use that for input
   //   that must not be able to write control tokens.
   // Bytes that are not UTF-8 are encoded byte by byte, so decode(encode(x)) gives any x back,
-  //   unless a Split of the file removes text or add_prefix_space adds a space.
+  //   unless a Split of the file removes text, add_prefix_space adds a space, a normalizer changes
+  //   the text or an added token takes white space (lstrip, rstrip).
   // Cost     linear in the text, n log n in the longest run the pre-tokenizer leaves whole.
-  // Errors   kInvalidArgument: 2 GiB of text or more; a byte that no token of the vocabulary spells
+  // Errors   kInvalidArgument: 2 GiB of text or more, normalized or not; a byte that no token of
+  // the vocabulary spells
   //          kResourceExhausted: a pattern of the file backtracks without end on this text
   Result<std::vector<int32_t>> encode(std::string_view text, bool special_tokens = true) const;
 

@@ -5,13 +5,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <new>
 #include <string>
 #include <vector>
 
 #include "common/status_macros.h"
 #include "tokenizer/pattern.h"
+#include "tokenizer/utf8.h"
 
 namespace dsa {
 namespace {
@@ -107,17 +107,6 @@ struct Spelled {
     at.resize(text.size(), from);
   }
 };
-
-bool is_ascii(std::string_view text) {
-  constexpr uint64_t kHigh = 0x8080808080808080U;
-  std::size_t i = 0;
-  for (uint64_t word = 0; i + sizeof(word) <= text.size(); i += sizeof(word)) {
-    std::memcpy(&word, text.data() + i, sizeof(word));
-    if ((word & kHigh) != 0) return false;
-  }
-  return std::none_of(text.begin() + static_cast<std::ptrdiff_t>(i), text.end(),
-                      [](char c) { return static_cast<uint8_t>(c) >= 0x80; });
-}
 
 std::size_t utf8_bytes(char lead) {
   const auto byte = static_cast<uint8_t>(lead);

@@ -11,6 +11,7 @@
 #include "common/status_macros.h"
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/bpe.h"
+#include "tokenizer/normalizer.h"
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/tokenizer_json.h"
 #include "tokenizer/utf8.h"
@@ -50,12 +51,19 @@ class ScratchPool {
   std::vector<std::unique_ptr<Scratch>> idle_;
 };
 
+Status check_size(std::string_view text) {
+  constexpr std::size_t kMaxBytes = std::numeric_limits<int32_t>::max();
+  if (text.size() < kMaxBytes) return Status();
+  return invalid_argument("text: {} bytes, want less than {}", text.size(), kMaxBytes);
+}
+
 }  // namespace
 
 struct Tokenizer::Impl {
   Vocabulary vocabulary;
   Bpe bpe;
   bool ignore_merges;
+  Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   AddedTokens added;
   AddedTokens added_normalized;
@@ -68,6 +76,7 @@ struct Tokenizer::Impl {
     std::vector<int32_t>& ids;
   };
   Status encode_around(const AddedTokens& tokens, std::string_view text, Encoding& out) const;
+  Status encode_normalized(std::string_view text, bool special_tokens, Encoding& out) const;
   Status encode_text(std::string_view text, Encoding& out) const;
   Status encode_piece(std::string_view piece, Encoding& out) const;
 };
@@ -76,16 +85,31 @@ struct Tokenizer::Impl {
 Status Tokenizer::Impl::encode_around(const AddedTokens& tokens,
                                       std::string_view text,
                                       Encoding& out) const {
-  const auto between = [&](std::string_view part) {
-    return &tokens == &added ? encode_around(added_normalized, part, out) : encode_text(part, out);
+  const auto between = [&](std::size_t begin, std::size_t end) {
+    const std::string_view part = text.substr(begin, end - begin);
+    return &tokens == &added ? encode_normalized(part, true, out) : encode_text(part, out);
   };
   std::size_t done = 0;
-  while (const auto match = tokens.find(text, done)) {
-    DSA_RETURN_IF_ERROR(between(text.substr(done, match->begin - done)));
+  std::size_t from = 0;
+  while (const auto match = tokens.find(text, from)) {
+    if (match->begin > done) DSA_RETURN_IF_ERROR(between(done, match->begin));
     out.ids.push_back(match->id);
     done = match->end;
+    from = match->content_end;
   }
-  return between(text.substr(done));
+  return done < text.size() ? between(done, text.size()) : Status();
+}
+
+Status Tokenizer::Impl::encode_normalized(std::string_view text,
+                                          bool special_tokens,
+                                          Encoding& out) const {
+  const auto encode = [&](std::string_view normal) {
+    return special_tokens ? encode_around(added_normalized, normal, out) : encode_text(normal, out);
+  };
+  if (normalizer.changes_nothing() || is_ascii(text)) return encode(text);
+  const std::string normal = normalizer.normalize(text);
+  DSA_RETURN_IF_ERROR(check_size(normal));
+  return encode(normal);
 }
 
 // The pre-tokenizer needs UTF-8: each run of other bytes is a piece of its own.
@@ -154,15 +178,19 @@ Result<Tokenizer> Tokenizer::parse(std::string_view json, std::string_view name)
   DSA_ASSIGN_OR_RETURN(const bool ignore_merges, model.bool_or("ignore_merges", false));
   DSA_ASSIGN_OR_RETURN(Vocabulary vocabulary, read_vocabulary(root));
   DSA_ASSIGN_OR_RETURN(MergeTable merges, read_merges(root, vocabulary));
+  DSA_ASSIGN_OR_RETURN(Normalizer normalizer, read_normalizer(root));
   DSA_ASSIGN_OR_RETURN(std::vector<PreTokenizerStage> stages, read_pre_tokenizer(root));
   DSA_ASSIGN_OR_RETURN(AffixIds affixes, read_post_processor(root, vocabulary.texts.size()));
 
   Bpe bpe(vocabulary.byte_ids, std::move(merges));
   AddedTokens added(std::move(vocabulary.added));
+  for (AddedTokens::Token& token : vocabulary.added_normalized)
+    token.content = normalizer.normalize(token.content);
   AddedTokens added_normalized(std::move(vocabulary.added_normalized));
   return Tokenizer(std::unique_ptr<Impl>(new Impl{std::move(vocabulary),
                                                   std::move(bpe),
                                                   ignore_merges,
+                                                  std::move(normalizer),
                                                   PreTokenizer(std::move(stages)),
                                                   std::move(added),
                                                   std::move(added_normalized),
@@ -171,16 +199,13 @@ Result<Tokenizer> Tokenizer::parse(std::string_view json, std::string_view name)
 }
 
 Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool special_tokens) const {
-  constexpr std::size_t kMaxBytes = std::numeric_limits<int32_t>::max();
-  if (text.size() >= kMaxBytes) {
-    return invalid_argument("text: {} bytes, want less than {}", text.size(), kMaxBytes);
-  }
+  DSA_RETURN_IF_ERROR(check_size(text));
   std::vector<int32_t> ids;
   std::unique_ptr<Scratch> scratch = impl_->pool.take();
   scratch->regex.allow_steps_for(text.size());
   Impl::Encoding out{*scratch, ids};
   const Status status = special_tokens ? impl_->encode_around(impl_->added, text, out)
-                                       : impl_->encode_text(text, out);
+                                       : impl_->encode_normalized(text, false, out);
   impl_->pool.give_back(std::move(scratch));
   DSA_RETURN_IF_ERROR(status);
   return ids;

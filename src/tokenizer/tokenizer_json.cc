@@ -25,6 +25,12 @@ constexpr std::pair<std::string_view, SplitBehavior> kBehaviors[] = {
     {"MergedWithPrevious", SplitBehavior::kMergedWithPrevious},
     {"MergedWithNext", SplitBehavior::kMergedWithNext}};
 
+constexpr std::size_t kMaxNormalizers = 8;  // each may make a text longer
+constexpr std::pair<std::string_view, NormalForm> kForms[] = {{"NFC", NormalForm::kNfc},
+                                                              {"NFD", NormalForm::kNfd},
+                                                              {"NFKC", NormalForm::kNfkc},
+                                                              {"NFKD", NormalForm::kNfkd}};
+
 // An object's "type", which must be a string.
 Result<std::string_view> type_of(const JsonField& field) {
   DSA_ASSIGN_OR_RETURN(const JsonField type, field.get("type"));
@@ -36,24 +42,16 @@ Status wrong_type(const JsonField& field, std::string_view want) {
   return type.unsupported(want);
 }
 
-Status check_absent(const JsonField& owner, std::string_view key) {
-  DSA_ASSIGN_OR_RETURN(const std::optional<JsonField> field, owner.find(key));
-  return field ? field->unsupported("null") : Status();
-}
-
-// A Sequence of no normalizers is one that does nothing.
-Status check_normalizer(const JsonField& root) {
-  DSA_ASSIGN_OR_RETURN(const std::optional<JsonField> field, root.find("normalizer"));
-  if (!field) return Status();
-  DSA_ASSIGN_OR_RETURN(const std::string_view type, type_of(*field));
-  if (type != "Sequence") return wrong_type(*field, "null or an empty Sequence");
-  DSA_ASSIGN_OR_RETURN(const JsonField list, field->get("normalizers"));
-  DSA_ASSIGN_OR_RETURN(const array steps, list.array());
-  std::size_t i = 0;
-  for (const element step : steps) {
-    return wrong_type(list.element(i++, step), "null or an empty Sequence");
+Status add_normalizer(const JsonField& field, std::vector<NormalForm>& forms) {
+  if (forms.size() >= kMaxNormalizers) return field.unsupported("at most 8 normalizers");
+  DSA_ASSIGN_OR_RETURN(const std::string_view type, type_of(field));
+  for (const auto& [known, form] : kForms) {
+    if (type != known) continue;
+    forms.push_back(form);
+    return Status();
   }
-  return Status();
+  return wrong_type(field,
+                    "null, \"NFC\", \"NFD\", \"NFKC\" or \"NFKD\", alone or in one Sequence");
 }
 
 Status check_decoder(const JsonField& root) {
@@ -70,7 +68,11 @@ Status check_model(const JsonField& root) {
     DSA_ASSIGN_OR_RETURN(const std::string_view text, model.string_or(affix, ""));
     if (!text.empty()) return unsupported("{}.{}: \"{}\", want null", model.path(), affix, text);
   }
-  return check_absent(model, "dropout");
+  DSA_ASSIGN_OR_RETURN(const std::optional<JsonField> dropout, model.find("dropout"));
+  if (!dropout) return Status();
+  double rate = 1.0;
+  const bool none = dropout->value().get(rate) == simdjson::SUCCESS && rate == 0.0;
+  return none ? Status() : dropout->unsupported("null or 0");
 }
 
 class PreTokenizerReader {
@@ -229,10 +231,24 @@ Status PostProcessorReader::add_special(const JsonField& processor, const JsonFi
 
 Status check_supported(const JsonField& root) {
   DSA_RETURN_IF_ERROR(check_model(root));
-  DSA_RETURN_IF_ERROR(check_absent(root, "truncation"));
-  DSA_RETURN_IF_ERROR(check_absent(root, "padding"));
-  DSA_RETURN_IF_ERROR(check_normalizer(root));
   return check_decoder(root);
+}
+
+Result<Normalizer> read_normalizer(const JsonField& root) {
+  std::vector<NormalForm> forms;
+  DSA_ASSIGN_OR_RETURN(const std::optional<JsonField> field, root.find("normalizer"));
+  if (!field) return Normalizer();
+  DSA_ASSIGN_OR_RETURN(const std::string_view type, type_of(*field));
+  if (type != "Sequence") {
+    DSA_RETURN_IF_ERROR(add_normalizer(*field, forms));
+    return Normalizer(std::move(forms));
+  }
+  DSA_ASSIGN_OR_RETURN(const JsonField list, field->get("normalizers"));
+  DSA_ASSIGN_OR_RETURN(const array steps, list.array());
+  std::size_t i = 0;
+  for (const element step : steps)
+    DSA_RETURN_IF_ERROR(add_normalizer(list.element(i++, step), forms));
+  return Normalizer(std::move(forms));
 }
 
 Result<std::vector<PreTokenizerStage>> read_pre_tokenizer(const JsonField& root) {

@@ -7,6 +7,7 @@
 #include "dsa/status.h"
 
 #include "tokenizer/json_field.h"
+#include "tokenizer/normalizer.h"
 #include "tokenizer/pre_tokenizer.h"
 
 namespace dsa {
@@ -19,9 +20,13 @@ struct AffixIds {
 // Errors of all   kCorruption, kUnsupported: the message names the field, what it was, what was
 //                 wanted
 
-// Refuses what would change the result and is not done here: truncation, padding, a normalizer,
-// another decoder, dropout, affixes of the model.
+// Refuses what would change the result and is not done here: another model or decoder, dropout,
+// affixes of the model. What files keep of calls that were made with them, truncation and padding,
+// is passed over: a text is encoded in full, and alone.
 Status check_supported(const JsonField& root);
+
+// From `normalizer`.
+Result<Normalizer> read_normalizer(const JsonField& root);
 
 // From `pre_tokenizer`.
 Result<std::vector<PreTokenizerStage>> read_pre_tokenizer(const JsonField& root);

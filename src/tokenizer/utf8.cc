@@ -1,5 +1,8 @@
 #include "tokenizer/utf8.h"
 
+#include <algorithm>
+#include <cstring>
+
 namespace dsa {
 namespace {
 
@@ -36,6 +39,17 @@ Utf8Part first_utf8_part(std::string_view text) {
     if (byte < low || byte > high) return {i, Utf8Kind::kIllFormed};
   }
   return {lead.n_bytes, Utf8Kind::kWhole};
+}
+
+bool is_ascii(std::string_view text) {
+  constexpr uint64_t kHigh = 0x8080808080808080U;
+  std::size_t i = 0;
+  for (uint64_t word = 0; i + sizeof(word) <= text.size(); i += sizeof(word)) {
+    std::memcpy(&word, text.data() + i, sizeof(word));
+    if ((word & kHigh) != 0) return false;
+  }
+  return std::none_of(text.begin() + static_cast<std::ptrdiff_t>(i), text.end(),
+                      [](char c) { return static_cast<uint8_t>(c) >= 0x80; });
 }
 
 uint32_t code_point(std::string_view character) {

@@ -22,6 +22,8 @@ struct Utf8Part {
 // The part that `text` begins with; text must not be empty.
 Utf8Part first_utf8_part(std::string_view text);
 
+bool is_ascii(std::string_view text);
+
 // The value of one whole character; U+FFFD for a part that is none.
 uint32_t code_point(std::string_view character);
 

@@ -31,7 +31,6 @@ class Builder {
   bool index_text(int32_t id);
   void find_bytes(bool byte_fallback);
   int32_t id_of_spelling(std::string_view spelling) const;
-  Status check_flags(const JsonField& field) const;
   Status check_id(const JsonField& content_field,
                   std::string_view content,
                   const JsonField& id_field,
@@ -92,14 +91,6 @@ int32_t Builder::id_of_spelling(std::string_view spelling) const {
   return named == vocabulary_.named.end() ? -1 : named->second;
 }
 
-Status Builder::check_flags(const JsonField& field) const {
-  for (const char* flag : {"single_word", "lstrip", "rstrip"}) {
-    DSA_ASSIGN_OR_RETURN(const bool set, field.bool_or(flag, false));
-    if (set) return unsupported("{}.{}: true, want false", field.path(), flag);
-  }
-  return Status();
-}
-
 // An added token is new, or one of model.vocab with the same id; a text or id it shares with no
 // other token.
 Status Builder::check_id(const JsonField& content_field,
@@ -123,7 +114,6 @@ Status Builder::add_token(const JsonField& field) {
   DSA_ASSIGN_OR_RETURN(const JsonField content_field, field.get("content"));
   DSA_ASSIGN_OR_RETURN(const std::string_view content, content_field.string());
   if (content.empty()) return content_field.corrupt("a text");
-  DSA_RETURN_IF_ERROR(check_flags(field));
   DSA_ASSIGN_OR_RETURN(const JsonField id_field, field.get("id"));
   DSA_ASSIGN_OR_RETURN(const std::size_t id, read_id(id_field));
   DSA_RETURN_IF_ERROR(check_id(content_field, content, id_field, id));
@@ -137,7 +127,11 @@ Status Builder::add_token(const JsonField& field) {
   vocabulary_.special[id] = special;
   vocabulary_.named.emplace(std::string(content), id32);
   auto& list = normalized ? vocabulary_.added_normalized : vocabulary_.added;
-  list.push_back({std::string(content), id32});
+  AddedTokens::Token token{std::string(content), id32};
+  DSA_ASSIGN_OR_RETURN(token.single_word, field.bool_or("single_word", false));
+  DSA_ASSIGN_OR_RETURN(token.lstrip, field.bool_or("lstrip", false));
+  DSA_ASSIGN_OR_RETURN(token.rstrip, field.bool_or("rstrip", false));
+  list.push_back(std::move(token));
   return Status();
 }
 

@@ -21,8 +21,8 @@ struct Vocabulary {
   std::vector<bool> special;       // by id
   HashIndex mergeable{0};          // tokens spelled in the byte-level alphabet, by their bytes
   std::map<std::string, int32_t, std::less<>> named;  // the others, and added tokens
-  // The reference looks for these before, respectively after, normalizing the text. Nothing is
-  // normalized here, but the order decides between tokens that overlap.
+  // To be found before, respectively after, the text is normalized. Without a normalizer the order
+  // still decides between tokens that overlap.
   std::vector<AddedTokens::Token> added;
   std::vector<AddedTokens::Token> added_normalized;
 
@@ -38,7 +38,7 @@ struct Vocabulary {
 // From `model.vocab` and `added_tokens` of the root object. With `model.byte_fallback`, a byte that
 // no token spells is the token <0xNN>, if there is one.
 // Errors   kCorruption: an id that is missing, repeated or out of range, a token that is repeated
-//          kUnsupported: an added token with single_word, lstrip or rstrip
+//          kUnsupported: an added token whose text is the spelling of other bytes in model.vocab
 Result<Vocabulary> read_vocabulary(const JsonField& root);
 
 // From `model.merges`.
