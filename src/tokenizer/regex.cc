@@ -71,7 +71,7 @@ namespace {
 
 struct CompileContext {
   struct Free {
-    void operator()(pcre2_compile_context* context) const { pcre2_compile_context_free(context); }
+    void operator()(pcre2_compile_context* made) const { pcre2_compile_context_free(made); }
   };
   std::unique_ptr<pcre2_compile_context, Free> context;
 
