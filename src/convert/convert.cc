@@ -21,6 +21,7 @@
 #include "io/atomic_folder.h"
 #include "io/element_type.h"
 #include "io/open_source.h"
+#include "model/block_scales.h"
 #include "model/config_fields.h"
 
 namespace dsa {
@@ -40,8 +41,6 @@ const char* weight_type_name(WeightType type) {
 }
 
 namespace {
-
-constexpr std::string_view kScaleSuffix = "_scale_inv";
 
 struct Sum {
   ConvertError error;
@@ -76,7 +75,7 @@ class Converter {
 
 Status Converter::plan_tensor(const StoredTensor& tensor, const std::string& file) {
   report_.bytes_before += static_cast<int64_t>(tensor.data.size());
-  if (tensor.name.ends_with(kScaleSuffix)) return {};  // goes with its matrix
+  if (is_block_scales(tensor.name)) return {};  // goes with its matrix
   const bool readable = tensor.dtype && is_weight_format(*tensor.dtype) &&
                         (!weight_format(*tensor.dtype).scale_grid || tensor.shape.size() == 2);
   if (!readable) {
@@ -115,13 +114,10 @@ Status Converter::plan() {
 Result<std::vector<float>> Converter::values_of(const StoredTensor& tensor) {
   std::vector<float> values = dequantize(*tensor.dtype, tensor.data);
   if (!weight_format(*tensor.dtype).scale_grid) return values;
-  const auto rows = ceil_div<int64_t>(tensor.shape[0], kWeightBlock);
-  const auto cols = ceil_div<int64_t>(tensor.shape[1], kWeightBlock);
-  DSA_ASSIGN_OR_RETURN(
-      const StoredTensor* const scale,
-      in_.require(tensor.name + std::string(kScaleSuffix), {rows, cols}, {DType::kF32}));
+  DSA_ASSIGN_OR_RETURN(const BlockScales scales,
+                       read_block_scales(in_, tensor.name, tensor.shape[0], tensor.shape[1]));
   apply_block_scales(values, static_cast<size_t>(tensor.shape[0]),
-                     static_cast<size_t>(tensor.shape[1]), dequantize(DType::kF32, scale->data));
+                     static_cast<size_t>(tensor.shape[1]), scales.values);
   return values;
 }
 
@@ -161,8 +157,7 @@ Status Converter::write_tensor(const PlannedTensor& planned, SafetensorsWriter* 
                     matrix ? static_cast<size_t>(tensor.shape[1]) : after.size(), after);
   add_error(tensor.name, before, after);
   if (planned.scale_rows > 0) {
-    DSA_RETURN_IF_ERROR(
-        writer->append(tensor.name + std::string(kScaleSuffix), std::span(encoded.scales)));
+    DSA_RETURN_IF_ERROR(writer->append(tensor.name + "_scale_inv", std::span(encoded.scales)));
   }
   return writer->append_bytes(tensor.name, encoded.bytes);
 }

@@ -87,6 +87,19 @@ Status write_byte_tokenizer(const AtomicFolder& out) {
   return write_file(out.file("tokenizer_config.json"), "{\"add_bos_token\": true}\n");
 }
 
+// The ids of a shape belong to the tokenizer of its model. Those of the tokenizer that is written
+// take their place; of another folder's, which are not known here, only what fits stays.
+void set_token_ids(bool byte_tokenizer, ModelConfig* config) {
+  if (byte_tokenizer) {  // dsa/bpe_trainer.h
+    config->bos_token_id = 0;
+    config->eos_token_ids = {1};
+    return;
+  }
+  const auto outside = [config](int32_t id) { return id >= config->vocab_size; };
+  if (outside(config->bos_token_id)) config->bos_token_id = -1;
+  std::erase_if(config->eos_token_ids, outside);
+}
+
 Status copy_tokenizer(const std::string& dir, const AtomicFolder& out) {
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}) {
     const std::string from = dir + "/" + name;
@@ -118,6 +131,7 @@ Status write_random_checkpoint(const ModelConfig& config,
   ModelConfig written = config;
   written.fp8_weights = options.type == WeightType::kFp8;
   written.n_nextn_layers = 0;
+  set_token_ids(options.tokenizer.empty(), &written);
   const char* dtype = options.type == WeightType::kF32 ? "float32" : "bfloat16";
   DSA_RETURN_IF_ERROR(write_file(folder.file("config.json"), model_config_json(written, dtype)));
   return folder.commit();

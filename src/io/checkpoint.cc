@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <filesystem>
 #include <map>
+#include <mutex>
 #include <utility>
 
 #include "common/status_macros.h"
@@ -80,12 +82,11 @@ ShardMap by_shard(const WeightMap& map) {
   return shards;
 }
 
-// The map and the shard must agree about every tensor that either of them names.
+// What the shard holds is where the map places it.
 Status check_shard(const SafetensorsFile& file,
-                   const ShardMap::value_type& shard,
+                   const std::string& shard_name,
                    const WeightMap& map,
                    const std::string& index) {
-  const auto& [shard_name, wanted] = shard;
   for (const StoredTensor& tensor : file.tensors()) {
     const auto place = map.find(tensor.name);
     if (place == map.end()) {
@@ -94,12 +95,6 @@ Status check_shard(const SafetensorsFile& file,
     if (place->second != shard_name) {
       return corruption("{}: tensor \"{:.200}\" is here, {} places it in {}", file.name(),
                         tensor.name, index, place->second);
-    }
-  }
-  for (const std::string& tensor : wanted) {
-    if (file.find(tensor) == nullptr) {
-      return corruption("{}: no tensor \"{:.200}\", which {} places here", file.name(), tensor,
-                        index);
     }
   }
   return {};
@@ -115,12 +110,28 @@ std::string dtype_names(DTypeSet dtypes) {
 
 }  // namespace
 
+// Made when they are first asked for: few checkpoints have such tensors.
+struct Checkpoint::Copies {
+  struct Copy {
+    StoredTensor tensor;
+    std::unique_ptr<std::byte[]> bytes;
+  };
+  std::mutex mutex;
+  std::map<const StoredTensor*, Copy> made;
+};
+
+Checkpoint::Checkpoint() : copies_(std::make_unique<Copies>()) {}
+Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
+Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
+Checkpoint::~Checkpoint() = default;
+
 Result<Checkpoint> Checkpoint::open(const std::string& dir) {
   Checkpoint checkpoint;
   checkpoint.dir_ = dir;
   checkpoint.config_path_ = dir + "/config.json";
   DSA_ASSIGN_OR_RETURN(checkpoint.config_text_, read_text(checkpoint.config_path_));
-  DSA_RETURN_IF_ERROR(checkpoint.open_shards());
+  DSA_RETURN_IF_ERROR(checkpoint.open_files());
+  DSA_RETURN_IF_ERROR(checkpoint.unpack_experts());
   checkpoint.index_tensors();
   return checkpoint;
 }
@@ -134,25 +145,59 @@ Result<Checkpoint> Checkpoint::open_file(const std::string& path) {
   return checkpoint;
 }
 
-Status Checkpoint::open_shards() {
+Status Checkpoint::open_files() {
   const std::string single = dir_ + "/model.safetensors";
   const std::string index = dir_ + "/model.safetensors.index.json";
   if (exists(single)) {
     DSA_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::open(single));
     shards_.push_back(std::move(file));
-    has_unread_index_ = exists(index);
+    if (exists(index)) notes_.push_back(dir_ + ": model.safetensors is read, its index is not");
     return {};
   }
   if (!exists(index)) {
     return error(StatusCode::kNotFound, "{}: no model.safetensors and no {}", dir_,
                  "model.safetensors.index.json");
   }
+  return open_shards(index);
+}
+
+Status Checkpoint::open_shards(const std::string& index) {
   DSA_ASSIGN_OR_RETURN(const WeightMap map, parse_index(index));
-  for (const ShardMap::value_type& shard : by_shard(map)) {
-    DSA_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::open(dir_ + "/" + shard.first));
-    DSA_RETURN_IF_ERROR(check_shard(file, shard, map, index));
-    shards_.push_back(std::move(file));
+  for (const auto& [shard, tensors] : by_shard(map)) {
+    Result<SafetensorsFile> file = SafetensorsFile::open(dir_ + "/" + shard);
+    if (!file.ok() && file.status().code() == StatusCode::kNotFound) {
+      notes_.push_back(
+          fmt::format("{}, {} tensors in it", file.status().message(), tensors.size()));
+      for (const std::string& tensor : tensors)
+        absent_.emplace(tensor, file.status().message());
+      continue;
+    }
+    if (!file.ok()) return file.status();
+    DSA_RETURN_IF_ERROR(check_shard(*file, shard, map, index));
+    for (const std::string& tensor : tensors) {
+      if (file->find(tensor) != nullptr) continue;
+      std::string reason = fmt::format("{} places it in {}, which lacks it", index, shard);
+      notes_.push_back(fmt::format("tensor \"{:.200}\": {}", tensor, reason));
+      absent_.emplace(tensor, std::move(reason));
+    }
+    shards_.push_back(std::move(file).value());
   }
+  constexpr size_t kMostNotes = 20;
+  if (notes_.size() > kMostNotes) {
+    const size_t n_more = notes_.size() - kMostNotes;
+    notes_.resize(kMostNotes);
+    notes_.push_back(fmt::format("{}: {} more tensors or shards are not there", index, n_more));
+  }
+  return {};
+}
+
+Status Checkpoint::unpack_experts() {
+  bool any = false;
+  for (SafetensorsFile& shard : shards_) {
+    DSA_ASSIGN_OR_RETURN(const bool some, shard.unpack_experts());
+    any = any || some;
+  }
+  if (any) notes_.push_back(dir_ + ": packed experts are read as one matrix each");
   return {};
 }
 
@@ -188,13 +233,34 @@ const Checkpoint::Entry* Checkpoint::find_entry(std::string_view name) const {
   return &*place;
 }
 
+const StoredTensor* Checkpoint::find(std::string_view name) const {
+  const Entry* const entry = find_entry(name);
+  return entry == nullptr ? nullptr : entry->tensor;
+}
+
+const StoredTensor* Checkpoint::aligned(const StoredTensor& tensor) const {
+  const auto address = std::bit_cast<uintptr_t>(tensor.data.data());
+  if (address % dtype_alignment(*tensor.dtype) == 0) return &tensor;
+  const std::lock_guard<std::mutex> lock(copies_->mutex);
+  Copies::Copy& copy = copies_->made[&tensor];
+  if (copy.bytes == nullptr) {
+    copy.bytes = std::make_unique<std::byte[]>(tensor.data.size());
+    std::memcpy(copy.bytes.get(), tensor.data.data(), tensor.data.size());
+    copy.tensor = tensor;
+    copy.tensor.data = {copy.bytes.get(), tensor.data.size()};
+  }
+  return &copy.tensor;
+}
+
 Result<const StoredTensor*> Checkpoint::require(std::string_view name,
                                                 std::span<const int64_t> shape,
                                                 DTypeSet dtypes) const {
   const Entry* const entry = find_entry(name);
   if (entry == nullptr) {
-    return error(StatusCode::kNotFound, "{}: no tensor \"{:.200}\", want {} {}", dir_, name,
-                 dtype_names(dtypes), shape_text(shape));
+    const auto absent = absent_.find(name);
+    return error(StatusCode::kNotFound, "{}: no tensor \"{:.200}\", want {} {}{}", dir_, name,
+                 dtype_names(dtypes), shape_text(shape),
+                 absent == absent_.end() ? "" : ": " + absent->second);
   }
   const StoredTensor& tensor = *entry->tensor;
   const std::string& file = entry->shard->name();
@@ -206,11 +272,7 @@ Result<const StoredTensor*> Checkpoint::require(std::string_view name,
     return unsupported("{}: tensor \"{:.200}\": {:.60}, want {}", file, name, tensor.dtype_text,
                        dtype_names(dtypes));
   }
-  if (std::bit_cast<uintptr_t>(tensor.data.data()) % dtype_alignment(*tensor.dtype) != 0) {
-    return unsupported("{}: tensor \"{:.200}\": {} at an address that is no multiple of {} bytes",
-                       file, name, tensor.dtype_text, dtype_alignment(*tensor.dtype));
-  }
-  return &tensor;
+  return aligned(tensor);
 }
 
 }  // namespace dsa

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,13 +23,18 @@ namespace dsa {
 
 class Checkpoint : public TensorSource {
  public:
-  // Errors  kNotFound (directory, config.json, model file or a shard), kCorruption (a file is
-  //         broken, an index that names files outside `dir`, misplaces or omits a tensor),
-  //         kIoError.
+  // A shard or a tensor that the index lists may be absent: only what is required must be there.
+  // Packed experts appear as their slices (io/packed_experts.h).
+  // Errors  kNotFound (directory, config.json, model file), kCorruption (a file is broken, an index
+  //         that names files outside `dir`, misplaces or omits a tensor), kIoError.
   static Result<Checkpoint> open(const std::string& dir);
 
   // One .safetensors file alone: there is no configuration.
   static Result<Checkpoint> open_file(const std::string& path);
+
+  Checkpoint(Checkpoint&&) noexcept;
+  Checkpoint& operator=(Checkpoint&&) noexcept;
+  ~Checkpoint() override;
 
   const std::string& config_text() const { return config_text_; }
   const std::string& config_path() const { return config_path_; }
@@ -35,12 +42,13 @@ class Checkpoint : public TensorSource {
   // The files, as opened; each knows its own tensors.
   std::span<const SafetensorsFile> shards() const { return shards_; }
 
-  // Both model.safetensors and an index of shards are there: the file alone is read.
-  bool has_unread_index() const { return has_unread_index_; }
+  // What is odd, but keeps nothing from being read: an index that is not read, absent shards.
+  const std::vector<std::string>& notes() const { return notes_; }
 
   std::string source_name() const override { return dir_; }
   std::string identity() const override;
   std::vector<SourceFile> files() const override;
+  const StoredTensor* find(std::string_view name) const override;
   using TensorSource::require;
   Result<const StoredTensor*> require(std::string_view name,
                                       std::span<const int64_t> shape,
@@ -52,17 +60,23 @@ class Checkpoint : public TensorSource {
     const SafetensorsFile* shard;
   };
 
-  Checkpoint() = default;
-  Status open_shards();
+  Checkpoint();
+  Status open_files();
+  Status open_shards(const std::string& index);
+  Status unpack_experts();
+  const StoredTensor* aligned(const StoredTensor& tensor) const;
   void index_tensors();
   const Entry* find_entry(std::string_view name) const;
 
   std::string dir_;
   std::string config_path_;
   std::string config_text_;
-  bool has_unread_index_ = false;
+  std::vector<std::string> notes_;
+  std::map<std::string, std::string, std::less<>> absent_;  // tensor -> why it is not there
   std::vector<SafetensorsFile> shards_;
   std::vector<Entry> entries_;  // sorted by name; points into the heap blocks of shards_
+  struct Copies;                // of tensors that a pointer cannot read where they lie
+  std::unique_ptr<Copies> copies_;
 };
 
 }  // namespace dsa

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "common/status_macros.h"
+#include "io/lfs_pointer.h"
 
 namespace dsa {
 namespace {
@@ -52,7 +53,11 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   if (size == 0) return MappedFile({}, std::move(state));
   void* const address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
   if (address == MAP_FAILED) return system_error(path, "map");
-  return MappedFile({static_cast<const std::byte*>(address), size}, std::move(state));
+  MappedFile file({static_cast<const std::byte*>(address), size}, std::move(state));
+  if (is_lfs_pointer({reinterpret_cast<const char*>(file.bytes().data()), size})) {
+    return error(StatusCode::kNotFound, "{}: {}", path, kLfsPointer);
+  }
+  return file;
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept

@@ -18,7 +18,8 @@ namespace dsa {
 
 class MappedFile {
  public:
-  // Errors  kNotFound (no such file), kInvalidArgument (a directory or device), kIoError. The
+  // Errors  kNotFound (no such file, or a Git LFS pointer to it), kInvalidArgument (a directory or
+  // device), kIoError. The
   //         message has the path and the system's reason.
   static Result<MappedFile> open(const std::string& path);
 

@@ -20,9 +20,7 @@ Result<OpenedSource> open_source(const std::string& path) {
   opened.has_config = true;
   opened.config_text = folder.config_text();
   opened.config_path = folder.config_path();
-  if (folder.has_unread_index()) {
-    opened.notes.push_back(path + ": model.safetensors is read, its index is not");
-  }
+  opened.notes = folder.notes();
   opened.tensors = std::make_unique<Checkpoint>(std::move(folder));
   return opened;
 }

@@ -12,6 +12,7 @@
 
 #include "common/math.h"
 #include "common/status_macros.h"
+#include "io/packed_experts.h"
 
 namespace dsa {
 namespace {
@@ -73,6 +74,7 @@ class HeaderReader {
  private:
   Status read_metadata(dom::element value) {
     if (std::exchange(has_metadata_, true)) return corruption("{}: __metadata__ twice", file_);
+    if (value.is_null()) return {};
     dom::object object;
     if (value.get(object) != simdjson::SUCCESS) {
       return corruption("{}: __metadata__ is not a JSON object", file_);
@@ -276,6 +278,13 @@ Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes,
   file.tensors_ = reader.take_tensors();
   DSA_RETURN_IF_ERROR(file.index_names());
   return file;
+}
+
+Result<bool> SafetensorsFile::unpack_experts() {
+  if (std::none_of(tensors_.begin(), tensors_.end(), is_packed_experts)) return false;
+  DSA_ASSIGN_OR_RETURN(tensors_, dsa::unpack_experts(tensors_, name_));
+  DSA_RETURN_IF_ERROR(index_names());
+  return true;
 }
 
 Status SafetensorsFile::index_names() {

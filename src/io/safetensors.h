@@ -28,7 +28,7 @@ struct StoredTensor {
   std::string dtype_text;      // as the file spells it, e.g. "F8_E4M3"
   std::vector<int64_t> shape;  // row-major; empty for a scalar; the elements can be counted
   // Little-endian elements; their number times the size of dtype, when that is known. The format
-  // promises no alignment: check it (Checkpoint::require does) before reading through a pointer.
+  // promises no alignment: Checkpoint::require gives an aligned copy where it lacks.
   std::span<const std::byte> data;
 };
 
@@ -51,6 +51,10 @@ class SafetensorsFile {
   // What tells the file from others, without reading all of it: size, time of change, header and
   // samples of the data. Nothing where the caller holds the bytes.
   void add_identity(Sha256* hash) const;
+
+  // Takes the slices of packed experts in place of their tensors (io/packed_experts.h); true: there
+  // were some.
+  Result<bool> unpack_experts();
 
   // nullptr when there is none; valid as long as this object, also when that is moved.
   const StoredTensor* find(std::string_view name) const;

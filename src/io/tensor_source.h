@@ -32,9 +32,12 @@ class TensorSource {
   // Every file with all its tensors, for whoever lists or copies them; none where they are made.
   virtual std::vector<SourceFile> files() const { return {}; }
 
+  // A tensor of any shape and type, or null; data may lie at any address.
+  virtual const StoredTensor* find(std::string_view) const { return nullptr; }
+
   // The tensor, which has the wanted shape, one of the wanted types, and starts at a multiple of
   // its element size, so that it can be read through a pointer. Valid as long as the source.
-  //   Errors  kNotFound, kCorruption (shape), kUnsupported (type, alignment). The message names
+  //   Errors  kNotFound, kCorruption (shape), kUnsupported (type). The message names
   //           source and tensor, what it is and what was wanted.
   virtual Result<const StoredTensor*> require(std::string_view name,
                                               std::span<const int64_t> shape,

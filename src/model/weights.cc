@@ -1,12 +1,13 @@
 #include "model/weights.h"
 
 #include <algorithm>
-#include <cmath>
+#include <utility>
 
 #include "common/math.h"
 #include "common/status_macros.h"
 #include "formats/cache_layout.h"
 #include "formats/dequantize.h"
+#include "model/block_scales.h"
 #include "model/tensor_slots.h"
 
 namespace dsa {
@@ -84,23 +85,18 @@ class Loader {
   }
 
   void add_scale(const std::string& name, Weight* weight) {
-    const size_t rows = ceil_div(weight->rows, kWeightBlock);
-    const size_t cols = ceil_div(weight->cols, kWeightBlock);
-    const std::string scale_name = name + "_scale_inv";
-    const int64_t shape[] = {static_cast<int64_t>(rows), static_cast<int64_t>(cols)};
-    const StoredTensor* tensor = require(scale_name, shape, {DType::kF32});
-    if (tensor == nullptr) return;
-    std::vector<float> scale = dequantize(DType::kF32, tensor->data);
-    const auto bad =
-        std::find_if(scale.begin(), scale.end(), [](float value) { return !std::isfinite(value); });
-    if (bad != scale.end() && !stopped()) {
-      loaded_->problems.push_back(
-          corruption("{}: tensor \"{}\": scale {} is {}, want a finite value",
-                     source_.source_name(), scale_name, bad - scale.begin(), *bad));
+    if (stopped()) return;
+    Result<BlockScales> scales = read_block_scales(
+        source_, name, static_cast<int64_t>(weight->rows), static_cast<int64_t>(weight->cols));
+    if (!scales.ok()) {
+      loaded_->problems.push_back(scales.status());
+      return;
     }
-    loaded_->weights.scales.push_back(std::move(scale));
+    loaded_->used.insert(scales->name);
+    loaded_->weights.n_bytes += scales->n_bytes;
+    loaded_->weights.scales.push_back(std::move(scales->values));
     weight->scale = loaded_->weights.scales.back().data();
-    weight->scale_ld = cols;
+    weight->scale_ld = ceil_div(weight->cols, kWeightBlock);
   }
 
   const StoredTensor* require(const ModelTensor& tensor) {

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "common/status_macros.h"
+#include "io/lfs_pointer.h"
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/normalizer.h"
@@ -163,6 +164,7 @@ Result<Tokenizer> Tokenizer::open(const std::string& path) {
   if (const auto code = simdjson::padded_string::load(file).get(text)) {
     return error(StatusCode::kIoError, "{}: {}", file, simdjson::error_message(code));
   }
+  if (is_lfs_pointer(text)) return error(StatusCode::kNotFound, "{}: {}", file, kLfsPointer);
   return parse(std::string_view(text), file);
 }
 

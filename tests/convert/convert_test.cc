@@ -170,6 +170,26 @@ TEST(RandomCheckpoint, IsTheSameModelInEveryType) {
   EXPECT_GT(worst(convert(dir.file("f32"), dir.file("x"), {.type = WeightType::kFp8})), 0.01);
 }
 
+// A shape's tokens belong to the tokenizer of its own model.
+TEST(RandomCheckpoint, HasTheTokensOfItsTokenizer) {
+  const TempDir dir;
+  const auto baby = Model::open(kBaby);
+  ASSERT_TRUE(baby.ok());
+  ModelConfig config = (*baby)->config();
+  config.bos_token_id = -1;
+  config.eos_token_ids = {154820, 2, 154827};
+  ASSERT_TRUE(write_random_checkpoint(config, dir.file("bytes"), {}).ok());
+  const auto bytes = Model::open(dir.file("bytes"));
+  ASSERT_TRUE(bytes.ok()) << bytes.status().message();
+  EXPECT_EQ((*bytes)->config().bos_token_id, 0);
+  EXPECT_THAT((*bytes)->config().eos_token_ids, ElementsAre(1));
+  ASSERT_TRUE(write_random_checkpoint(config, dir.file("baby"), {.tokenizer = kBaby}).ok());
+  const auto model = Model::open(dir.file("baby"));
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  EXPECT_EQ((*model)->config().bos_token_id, -1);
+  EXPECT_THAT((*model)->config().eos_token_ids, ElementsAre(2));
+}
+
 TEST(RandomCheckpoint, NeedsAVocabularyOfTheTokenizersSize) {
   const TempDir dir;
   const auto baby = Model::open(kBaby);
