@@ -56,12 +56,14 @@ void change_shape(const std::string& change, dsa::ModelConfig& config) {
   if (good && key == "layers" && value <= config.n_layers) {
     config.n_layers = value;
     config.indexer.layers.resize(static_cast<size_t>(value));
+    if (!config.moe.layers.empty()) config.moe.layers.resize(static_cast<size_t>(value));
   } else if (good && key == "experts") {
     config.moe.n_experts = value;
     config.moe.n_groups = config.moe.top_k_groups = 1;
     config.moe.n_experts_per_token = std::min(config.moe.n_experts_per_token, value);
   } else if (good && key == "dense") {
     config.moe.first_dense_layers = value;
+    config.moe.layers.clear();
   } else if (good && key == "vocab") {
     config.vocab_size = value;
   } else if (good && key == "top_k") {

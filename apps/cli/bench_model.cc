@@ -32,6 +32,7 @@ constexpr const char* kFooter =
 
 struct Options {
   std::string dir;
+  dsa::ConfigOptions config;
   std::string shape;
   dsa::BenchWeights weights = dsa::BenchWeights::kFp8;
   std::vector<int64_t> contexts = {4096, 32768, 131072};
@@ -91,8 +92,8 @@ void print_row(const Row& row) {
                     format_bytes(peak_memory())));
 }
 
-dsa::Result<std::shared_ptr<const dsa::Model>> open_model(const Options& options) {
-  if (!options.dir.empty()) return dsa::Model::open(options.dir);
+dsa::Result<std::shared_ptr<const dsa::Model>> open_or_make_model(const Options& options) {
+  if (!options.dir.empty()) return open_model(options.dir, options.config);
   auto shape = read_shape(options.shape);
   if (!shape.ok()) return shape.status();
   return dsa::random_model(*shape, options.weights);
@@ -113,7 +114,7 @@ Status run_bench(const Options& options) {
   auto limits = dsa::measure_machine(options.bench.n_threads);
   if (!limits.ok()) return limits.status();
   forget_peak_memory();
-  auto model = open_model(options);
+  auto model = open_or_make_model(options);
   if (!model.ok()) return model.status();
   const std::string& name = options.dir.empty() ? options.shape : options.dir;
   auto document = Json::array();
@@ -150,6 +151,7 @@ Status run_bench(const Options& options) {
 Action add_bench_model(App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("-m,--model", options->dir, "Checkpoint directory").type_name("DIR");
+  add_config_options(app, options->config);
   const auto shape =
       app.add_option(
              "--shape", options->shape,

@@ -41,6 +41,7 @@ constexpr const char* kFooter =
 
 struct InspectOptions {
   std::string path;
+  dsa::ConfigOptions config;
   bool tensors = false;
   int64_t ctx = 0;  // 0: the model's
   int64_t batch = 1;
@@ -130,6 +131,9 @@ int64_t n_full_indexers(const ModelConfig& config) {
 
 std::string rope_text(const ModelConfig& config) {
   std::string text = fmt::format("theta {:g}", config.rope.theta);
+  if (config.rope.scaling == dsa::RopeScaling::kLinear) {
+    return text + fmt::format(", linear x{:g}", config.rope.factor);
+  }
   if (!config.yarn_active()) return text;
   return text + fmt::format(", YaRN x{:g} from {} tokens", config.rope.factor,
                             group_digits(config.rope.original_max_position));
@@ -290,7 +294,7 @@ void check_tokenizer(const InspectOptions& options, Inspection& found) {
 }
 
 Status inspect(const InspectOptions& options) {
-  auto found = dsa::inspect_checkpoint(options.path);
+  auto found = dsa::inspect_checkpoint(options.path, options.config);
   if (!found.ok()) return found.status();
   check_tokenizer(options, *found);
   check_batch(options, found->config.max_position);
@@ -319,7 +323,8 @@ void refuse_options_of_a_directory(const App& app, const std::string& path) {
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(path, ignored)) return;
   for (const std::string& name : app.given()) {
-    if (name != "--ctx" && name != "--batch" && name != "--kv-cache" && name != "--index-cache") {
+    if (name != "--ctx" && name != "--batch" && name != "--kv-cache" && name != "--index-cache" &&
+        name != "--ignore-unknown-fields") {
       continue;
     }
     throw UsageError(name, "has no effect on one file, want a checkpoint directory");
@@ -340,6 +345,7 @@ Action add_inspect(App& app) {
       .type_name("N")
       .check(whole_number(1));
   add_cache_options(app, options->kv_cache, options->index_cache);
+  add_config_options(app, options->config);
   add_json_option(app, options->json);
   app.footer(kFooter);
   return [options, app] {

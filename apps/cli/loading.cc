@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "cli/io.h"
+#include "cli/options.h"
 
 namespace cli {
 namespace {
@@ -88,9 +89,11 @@ class Fields {
   }
 
   int32_t integer(const char* field, const ordered_json& value, int64_t most) {
+    // Programs write whole numbers as 4.0, too. `most` fits 32 bits.
+    const double number = value.is_number() ? value.get<double>() : -1;
     const bool fits =
-        value.is_number_unsigned() && value.get<uint64_t>() <= static_cast<uint64_t>(most);
-    if (fits) return value.get<int32_t>();
+        number >= 0 && number <= static_cast<double>(most) && number == std::trunc(number);
+    if (fits) return static_cast<int32_t>(number);
     refuse(field, value, fmt::format("a whole number from 0 to {}", most));
     return 0;
   }
@@ -99,6 +102,16 @@ class Fields {
   std::string path_;
   Status status_;
 };
+
+// The id of tokenizer_config.json's bos_token, a text or an added token; -1: there is none.
+int32_t id_of_bos_token(const ordered_json& config, const dsa::Tokenizer& tokenizer) {
+  const auto token = config.find("bos_token");
+  if (token == config.end()) return -1;
+  const auto content = token->is_object() ? token->find("content") : token;
+  if ((token->is_object() && content == token->end()) || !content->is_string()) return -1;
+  const auto ids = tokenizer.encode(content->get<std::string>());
+  return ids.ok() && ids->size() == 1 ? ids->front() : -1;
+}
 
 Result<std::vector<int32_t>> prompt_prefix(const std::string& dir,
                                            const dsa::Model& model,
@@ -109,7 +122,8 @@ Result<std::vector<int32_t>> prompt_prefix(const std::string& dir,
   if (!config.ok()) return config.status();
   Fields fields(*config, dir + "/tokenizer_config.json");
   const bool add_bos = fields.flag_or("add_bos_token", false);
-  const int32_t bos = model.config().bos_token_id;
+  int32_t bos = model.config().bos_token_id;
+  if (add_bos && bos < 0) bos = id_of_bos_token(*config, tokenizer);
   if (add_bos && bos < 0) {
     fields.refuse("add_bos_token", true, "a bos_token_id in config.json or false");
   }
@@ -119,8 +133,8 @@ Result<std::vector<int32_t>> prompt_prefix(const std::string& dir,
 
 }  // namespace
 
-Result<TextModel> load_text_model(const std::string& dir) {
-  auto model = dsa::Model::open(dir);
+Result<TextModel> load_text_model(const std::string& dir, const dsa::ConfigOptions& options) {
+  auto model = open_model(dir, options);
   if (!model.ok()) return model.status();
   auto tokenizer = dsa::Tokenizer::open(dir);
   if (!tokenizer.ok()) return tokenizer.status();

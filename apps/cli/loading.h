@@ -30,7 +30,7 @@ struct GenerationConfig {
   std::vector<int32_t> end_ids;  // tokens that end the text, besides those of config.json
 };
 
-dsa::Result<TextModel> load_text_model(const std::string& dir);
+dsa::Result<TextModel> load_text_model(const std::string& dir, const dsa::ConfigOptions& options);
 
 // The prefix, then the ids of `text`; spelled-out special tokens count as such.
 dsa::Result<std::vector<int32_t>> encode_prompt(const TextModel& model, std::string_view text);

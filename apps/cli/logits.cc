@@ -115,7 +115,7 @@ void report(const LogitsOptions& options, const dsa::Engine& engine, int64_t n_t
 }
 
 Status run_logits(LogitsOptions options) {
-  auto model = dsa::Model::open(options.model.dir);
+  auto model = open_model(options.model.dir, options.model.config);
   if (!model.ok()) return model.status();
   auto tokens = read_tokens(options.tokens_path);
   if (!tokens.ok()) return tokens.status();

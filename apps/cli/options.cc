@@ -125,7 +125,14 @@ void add_cache_options(App& app, CacheFormat& kv_cache, CacheFormat& index_cache
   add_format_option(app, "--index-cache", "Format of the indexer's key cache", index_cache);
 }
 
+void add_config_options(App& app, dsa::ConfigOptions& options) {
+  app.add_flag("--ignore-unknown-fields", options.ignore_unknown_fields,
+               "Run in spite of unknown fields in config.json, and name them: results may be wrong")
+      .group(kGroup);
+}
+
 void add_model_options(App& app, ModelOptions& options) {
+  add_config_options(app, options.config);
   app.add_option("-t,--threads", options.n_threads, "Threads (default: what `dsa cpu` says)")
       .type_name("N")
       .check(whole_number(1, kMostThreads))
@@ -163,6 +170,15 @@ void add_model_options(App& app, ModelOptions& options) {
 
 void add_json_option(App& app, bool& json) {
   app.add_flag("--json", json, "Print one JSON document on standard output");
+}
+
+dsa::Result<std::shared_ptr<const dsa::Model>> open_model(const std::string& dir,
+                                                          const dsa::ConfigOptions& options) {
+  auto model = dsa::Model::open(dir, options);
+  if (!model.ok()) return model;
+  for (const std::string& field : (*model)->config().ignored_fields)
+    note(one_line(field) + ": unknown field, ignored");
+  return model;
 }
 
 dsa::Result<std::unique_ptr<dsa::Engine>> make_engine(std::shared_ptr<const dsa::Model> model,

@@ -17,6 +17,7 @@ namespace cli {
 
 struct ModelOptions {
   std::string dir;
+  dsa::ConfigOptions config;
   int n_threads = 0;
   int64_t chunk = 256;
   dsa::CacheFormat kv_cache = dsa::CacheFormat::kFp8;
@@ -27,6 +28,7 @@ struct ModelOptions {
 // The defaults shown in the help are the values `options` has now.
 void add_model_options(App& app, ModelOptions& options);
 void add_cache_options(App& app, dsa::CacheFormat& kv_cache, dsa::CacheFormat& index_cache);
+void add_config_options(App& app, dsa::ConfigOptions& options);
 void add_json_option(App& app, bool& json);
 
 // Of tokens and the like: what an engine can be made for.
@@ -34,6 +36,10 @@ inline constexpr int64_t kLargestCount = int64_t{1} << 30;
 
 // Accepts whole numbers in [least, most].
 Check whole_number(int64_t least, int64_t most = kLargestCount);
+
+// Model::open(), with a note on standard error about every field that was ignored.
+dsa::Result<std::shared_ptr<const dsa::Model>> open_model(const std::string& dir,
+                                                          const dsa::ConfigOptions& options);
 
 // An engine for one sequence of n_tokens. Throws UsageError when options contradict each other or
 // the model.

@@ -195,7 +195,7 @@ Result<std::vector<int32_t>> read_text(const PerplexityOptions& options, const T
 }
 
 Status run_perplexity(PerplexityOptions options) {
-  auto text = load_text_model(options.model.dir);
+  auto text = load_text_model(options.model.dir, options.model.config);
   if (!text.ok()) return text.status();
   resolve_windows(options, text->model->config().max_position);
   auto tokens = read_text(options, *text);

@@ -184,7 +184,7 @@ Status complete_prompt(const RunOptions& options, Runner& runner) {
 // Everything but the context and what depends on it.
 Result<Runner> load(const RunOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  auto text = load_text_model(options.model.dir);
+  auto text = load_text_model(options.model.dir, options.model.config);
   if (!text.ok()) return text.status();
   const dsa::ModelConfig& config = text->model->config();
   auto generation = read_generation_config(options.model.dir, config.vocab_size);

@@ -237,7 +237,7 @@ Status serve(ServeOptions options) {
   if (options.no_prefix_cache && !options.scheduler.disk.dir.empty()) {
     throw UsageError("--disk-cache", "has no effect with --no-prefix-cache");
   }
-  auto text = load_text_model(options.model.dir);
+  auto text = load_text_model(options.model.dir, options.model.config);
   if (!text.ok()) return text.status();
   const std::shared_ptr<const dsa::Model> model = text->model;
   options.scheduler.prefix_cache = !options.no_prefix_cache;

@@ -185,7 +185,7 @@ Status verify_checkpoint(const VerifyOptions& options) {
   if (options.tolerance && !all_float(options.model)) {
     throw UsageError("--tolerance", "has no effect, want both caches in f32 with it");
   }
-  auto model = dsa::Model::open(options.model.dir);
+  auto model = open_model(options.model.dir, options.model.config);
   if (!model.ok()) return model.status();
   auto tokens = read_tokens(options.expected);
   if (!tokens.ok()) return tokens.status();

@@ -28,14 +28,15 @@ struct Inspection {
   int64_t total_bytes = 0;
   // A sentence each. No problems: Model::open() would succeed. The search stops at 1,000 of them;
   // then a note says so and `unused` is empty.
-  std::vector<std::string> problems;  // missing, mis-shaped or refused: tensor, was, wanted
-  std::vector<std::string> unused;    // tensors that the forward pass does not read
-  std::vector<std::string> notes;     // oddities that do not keep the model from running
+  std::vector<std::string>
+      problems;                     // missing, mis-shaped or refused: tensor or field, was, wanted
+  std::vector<std::string> unused;  // tensors that the forward pass does not read
+  std::vector<std::string> notes;   // oddities that do not keep the model from running
 };
 
 // path: a checkpoint directory or one .safetensors file.
 //   Errors  only when the path cannot be read at all or a file is inconsistent.
-Result<Inspection> inspect_checkpoint(const std::string& path);
+Result<Inspection> inspect_checkpoint(const std::string& path, const ConfigOptions& options = {});
 
 }  // namespace dsa
 

@@ -17,10 +17,12 @@ namespace dsa {
 class Model {
  public:
   // dir: a Hugging Face checkpoint (config.json, model.safetensors or shards with their index).
-  // Maps and checks; the large matrices are neither read nor copied.
+  // Maps and checks; large matrices are neither read nor copied, unless they lie at addresses from
+  // which their elements cannot be read.
   //   Errors  kNotFound, kIoError, kCorruption, kUnsupported: file, tensor or field, what it was,
   //           what was wanted.
-  static Result<std::shared_ptr<const Model>> open(const std::string& dir);
+  static Result<std::shared_ptr<const Model>> open(const std::string& dir,
+                                                   const ConfigOptions& options = {});
   ~Model();
 
   const ModelConfig& config() const;

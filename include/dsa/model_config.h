@@ -24,18 +24,31 @@ enum class IndexerKind : uint8_t {
   kShared  // has no indexer weights: reuses the selection of the nearest earlier full layer
 };
 
+// How RoPE's frequencies are stretched for contexts longer than those of training.
+enum class RopeScaling : uint8_t {
+  kNone,
+  kLinear,  // all of them divided by the factor
+  kYarn     // blended between stretched and not
+};
+
 struct RopeConfig {
   double theta = 10000.0;
-  // YaRN; off when factor is 1. Frequencies are blended over [beta_slow, beta_fast] turns within
-  // original_max_position, and the attention scale is multiplied by
-  // (0.1 * mscale_all_dim * ln(factor) + 1)^2. Off as well when max_position_embeddings <=
-  // original_max_position, as in the reference.
-  double factor = 1.0;
+  RopeScaling scaling = RopeScaling::kNone;
+  double factor = 1.0;  // at least 1, which scales nothing
+  // YaRN: frequencies are blended over [beta_slow, beta_fast] turns within original_max_position,
+  // whatever max_position_embeddings says, and the attention scale is multiplied by
+  // (0.1 * mscale_all_dim * ln(factor) + 1)^2.
   double beta_fast = 32.0;
   double beta_slow = 1.0;
   double mscale = 1.0;
-  double mscale_all_dim = 1.0;
+  double mscale_all_dim = 0.0;
   int64_t original_max_position = 0;
+  // YaRN: multiplies sine and cosine, of the main attention and of the indexer. Given, or
+  // (0.1 mscale ln(factor) + 1) / (0.1 mscale_all_dim ln(factor) + 1) of two mscales, or
+  // 0.1 ln(factor) + 1 without them.
+  double attention_factor = 1.0;
+
+  bool operator==(const RopeConfig&) const = default;
 };
 
 struct IndexerConfig {
@@ -64,6 +77,8 @@ struct MoeConfig {
   // ranked by the sum of its two best scores; without the bias by its best score.
   bool choice_bias = true;
   int64_t layer_freq = 1;  // from then on, every layer_freq-th layer is a mixture
+  // [n_layers] which layers are mixtures, where those two numbers do not say it; else empty.
+  std::vector<bool> layers;
 };
 
 struct ModelConfig {
@@ -89,6 +104,8 @@ struct ModelConfig {
   bool fp8_weights = false;   // linear layers may be stored as e4m3 with 128 x 128 block scales
   int32_t bos_token_id = -1;  // -1: none
   std::vector<int32_t> eos_token_ids;
+  // Fields that were ignored because ConfigOptions said so: "<file's name>: <field>".
+  std::vector<std::string> ignored_fields;
 
   bool is_moe_layer(int64_t layer) const;
 
@@ -99,11 +116,25 @@ struct ModelConfig {
   bool yarn_active() const;
 };
 
+struct ConfigOptions {
+  // Unknown fields are listed in ModelConfig::ignored_fields instead of being refused. They may
+  // change what the model computes: for those who know that theirs do not.
+  bool ignore_unknown_fields = false;
+};
+
 // Parses the text of a config.json. Every field is used, ignored because it does not affect the
-// forward pass, or refused by name.
+// forward pass, or refused by name; null is as good as absent.
 //   Errors  kCorruption (not JSON, wrong type, out of range), kUnsupported (a model or a field's
-//           value this library does not run). The message starts with `name`, the file's name.
-Result<ModelConfig> parse_model_config(const std::string& json, const std::string& name);
+//           value this library does not run). The message starts with `name`, the file's name, and
+//           tells the first problem and the number of others.
+Result<ModelConfig> parse_model_config(const std::string& json,
+                                       const std::string& name,
+                                       const ConfigOptions& options = {});
+
+// Every problem for which parse_model_config() refuses the text (at most 1,000); empty: none.
+std::vector<Status> model_config_problems(const std::string& json,
+                                          const std::string& name,
+                                          const ConfigOptions& options = {});
 
 // The same for an MLA model without an indexer (deepseek_v2, deepseek_v3): `indexer` is left empty
 // then, and the library trains such a model's indexer but does not run it. Models with an indexer

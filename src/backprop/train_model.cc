@@ -59,7 +59,7 @@ Result<std::unique_ptr<TrainModel>> TrainModel::Impl::make(const ModelConfig& co
   impl->context.gemm_scratch = static_cast<float*>(scratch);
   DSA_ASSIGN_OR_RETURN(impl->parameters, ParameterSet::create(impl->config, impl->options, source));
   DSA_RETURN_IF_ERROR(impl->state.allocate(impl->config, impl->options, impl->dims, impl->context));
-  impl->frequencies = rope_frequencies(config.rope, impl->dims.d_rope, config.yarn_active());
+  impl->rope = rope_table(config.rope, impl->dims.d_rope);
   for (const LayerParameters& layer : impl->parameters->layers)
     impl->expert_counts.emplace_back(layer.experts.size(), 0);
   return std::unique_ptr<TrainModel>(new TrainModel(std::move(impl)));

@@ -9,6 +9,7 @@
 #include "backprop/layer_work.h"
 #include "backprop/parameters.h"
 #include "backprop/train_model.h"
+#include "layers/rope.h"
 
 namespace dsa::backprop {
 
@@ -20,7 +21,7 @@ struct TrainModel::Impl {
   AlignedBuffer gemm_scratch;
   std::unique_ptr<ParameterSet> parameters;
   ModelState state;
-  std::vector<float> frequencies;                   // of RoPE
+  RopeTable rope;
   std::vector<std::vector<int64_t>> expert_counts;  // [n_layers], empty: not a mixture
 
   static Result<std::unique_ptr<TrainModel>> make(const ModelConfig& config,

@@ -34,7 +34,7 @@ void TrainModel::Impl::begin(const LayerWork& work, std::span<const int32_t> tok
   }
   for_rows(context, tokens.size(), [&](size_t t) {
     float* sin = work.shared.sin + t * half;
-    rope_angles(frequencies, t - first[t], work.shared.cos + t * half, sin);
+    rope_angles(rope, t - first[t], work.shared.cos + t * half, sin);
     std::transform(sin, sin + half, work.shared.minus_sin + t * half, [](float x) { return -x; });
     load_row(context, *parameters->embedding, static_cast<size_t>(tokens[t]),
              work.shared.hidden + t * dims.hidden);

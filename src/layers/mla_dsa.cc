@@ -22,8 +22,7 @@ MlaDsaBlock::MlaDsaBlock(const ModelConfig& config,
       context_(context),
       max_context_(as_size(pool->n_tokens())),
       twins_(twins),
-      frequencies_(
-          rope_frequencies(config.rope, as_size(config.qk_rope_head_dim), config.yarn_active())) {
+      rope_(rope_table(config.rope, as_size(config.qk_rope_head_dim))) {
   mla_ = {as_size(config.n_heads),          as_size(config.kv_lora_rank),
           as_size(config.qk_rope_head_dim), as_size(config.qk_nope_head_dim),
           as_size(config.v_head_dim),       static_cast<float>(config.softmax_scale())};
@@ -67,7 +66,7 @@ void MlaDsaBlock::begin(std::span<const PlacedStep> steps) {
     for (size_t i = 0; i < step.tokens.size(); ++i, ++n_rows_) {
       const int64_t position = step.first_position + static_cast<int64_t>(i);
       row_slot_[n_rows_] = cache_row(indexer_.layout.page, step.pages, position);
-      rope_angles(frequencies_, as_size(position), cos_ + n_rows_ * half, sin_ + n_rows_ * half);
+      rope_angles(rope_, as_size(position), cos_ + n_rows_ * half, sin_ + n_rows_ * half);
     }
   }
 }

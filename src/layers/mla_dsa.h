@@ -14,6 +14,7 @@
 #include "cache/page_pool.h"
 #include "layers/attention.h"
 #include "layers/pass_options.h"
+#include "layers/rope.h"
 #include "ops/indexer.h"
 #include "ops/mla.h"
 #include "ops/rows.h"
@@ -81,7 +82,7 @@ class MlaDsaBlock final : public AttentionBlock {
   IndexerDims indexer_;
   std::vector<Planes> planes_;  // [layers]
   SelectionRule rule_;
-  std::vector<float> frequencies_;
+  RopeTable rope_;
 
   std::span<const PlacedStep> steps_;
   size_t n_rows_ = 0;            // tokens of the batch

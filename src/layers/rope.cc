@@ -17,13 +17,19 @@ double correction_dim(const RopeConfig& config, double d_rope, double rotations)
 
 }  // namespace
 
-std::vector<float> rope_frequencies(const RopeConfig& config, size_t d_rope, bool yarn) {
+RopeTable rope_table(const RopeConfig& config, size_t d_rope) {
   const auto d = static_cast<double>(d_rope);
-  std::vector<float> frequencies(d_rope / 2);
+  RopeTable table = {std::vector<float>(d_rope / 2), static_cast<float>(config.attention_factor)};
+  std::vector<float>& frequencies = table.frequencies;
   for (size_t i = 0; i < frequencies.size(); ++i) {
     frequencies[i] = static_cast<float>(std::pow(config.theta, -2.0 * static_cast<double>(i) / d));
   }
-  if (!yarn) return frequencies;
+  if (config.factor == 1) return table;
+  if (config.scaling == RopeScaling::kLinear) {
+    for (float& frequency : frequencies)
+      frequency /= static_cast<float>(config.factor);
+    return table;
+  }
   const double low = std::max(std::floor(correction_dim(config, d, config.beta_fast)), 0.0);
   double high = std::min(std::ceil(correction_dim(config, d, config.beta_slow)), d - 1.0);
   if (low == high) high += 0.001;
@@ -33,15 +39,15 @@ std::vector<float> rope_frequencies(const RopeConfig& config, size_t d_rope, boo
     frequencies[i] =
         static_cast<float>(frequency / config.factor * ramp + frequency * (1.0 - ramp));
   }
-  return frequencies;
+  return table;
 }
 
-void rope_angles(const std::vector<float>& frequencies, size_t position, float* cos, float* sin) {
-  for (size_t i = 0; i < frequencies.size(); ++i) {
+void rope_angles(const RopeTable& table, size_t position, float* cos, float* sin) {
+  for (size_t i = 0; i < table.frequencies.size(); ++i) {
     // The reference multiplies in f32.
-    const float angle = static_cast<float>(position) * frequencies[i];
-    cos[i] = std::cos(angle);
-    sin[i] = std::sin(angle);
+    const float angle = static_cast<float>(position) * table.frequencies[i];
+    cos[i] = std::cos(angle) * table.factor;
+    sin[i] = std::sin(angle) * table.factor;
   }
 }
 

@@ -7,43 +7,17 @@
 
 #include "common/status_macros.h"
 #include "formats/limits.h"
+#include "model/config_bounds.h"
 #include "model/config_fields.h"
+#include "model/config_rope.h"
+#include "model/ignored_fields.h"
+#include "model/read_config.h"
 
 namespace dsa {
 
 using nlohmann::json;
 
 namespace {
-
-// Bounds that keep every product of sizes below 2^62 and refuse nonsense by name.
-constexpr int64_t kMaxWidth = int64_t{1} << 24;
-constexpr int64_t kMaxHeads = 4096;
-constexpr int64_t kMaxHeadDim = int64_t{1} << 16;
-constexpr int64_t kMaxLayers = 4096;
-constexpr int64_t kMaxExperts = int64_t{1} << 16;
-constexpr int64_t kMaxPosition = int64_t{1} << 27;
-constexpr double kTiny = 1e-30;
-constexpr double kMinTheta = 1.001;  // YaRN divides by its logarithm
-constexpr double kMaxTheta = 1e15;
-
-// Fields with no influence on the forward pass, and why.
-constexpr std::string_view kIgnored[] = {
-    // Which code made or loads the file.
-    "_name_or_path", "auto_map", "transformers_version", "use_cache",
-    // The type of the weights: every tensor of the file tells its own.
-    "dtype", "torch_dtype",
-    // Training only.
-    "attention_dropout", "aux_loss_alpha", "initializer_range", "output_router_logits",
-    "router_aux_loss_coef", "seq_aux",
-    // How other programs spread a model over devices.
-    "ep_size", "pretraining_tp",
-    // Multi-head latent attention: all heads share one latent; the width of its rope part is
-    // qk_rope_head_dim.
-    "head_dim", "num_key_value_heads",
-    // Batches are not padded.
-    "pad_token_id",
-    // Multi-token prediction is not run.
-    "index_share_for_mtp_iteration"};
 
 // What sets one model family apart from another.
 struct Family {
@@ -74,6 +48,27 @@ void read_sizes(ConfigFields& fields, ModelConfig& config) {
   config.tie_word_embeddings = fields.boolean_or("tie_word_embeddings", false);
   fields.expect("hidden_act", "silu");
   fields.expect("mlp_bias", false);
+  // Fields of the library that writes these files: other values would be another model.
+  fields.expect("is_encoder_decoder", false);
+  fields.expect("add_cross_attention", false);
+  fields.expect("cross_attention_hidden_size", nullptr);
+  fields.expect("pruned_heads", json::object());
+}
+
+// DeepSeek Sparse Attention in every layer, under its old name or its new one.
+void check_attention_types(ConfigFields& fields, int64_t n_layers) {
+  if (!fields.has("layer_types")) return;
+  const std::vector<std::string> types = fields.texts_or_empty("layer_types");
+  const auto is_sparse = [](const std::string& type) {
+    return type == "indexed_attention" || type == "deepseek_sparse_attention";
+  };
+  if (static_cast<int64_t>(types.size()) == n_layers &&
+      std::all_of(types.begin(), types.end(), is_sparse)) {
+    return;
+  }
+  fields.refuse_as_unsupported("layer_types", fmt::format("{} times \"indexed_attention\" or "
+                                                          "\"deepseek_sparse_attention\"",
+                                                          n_layers));
 }
 
 void read_attention(ConfigFields& fields, const Family& family, ModelConfig& config) {
@@ -88,55 +83,13 @@ void read_attention(ConfigFields& fields, const Family& family, ModelConfig& con
   // Elements of a cached row are read in pairs.
   if (config.kv_lora_rank % 2 != 0) fields.refuse_value("kv_lora_rank", "an even number");
   if (config.qk_rope_head_dim % 2 != 0) fields.refuse_value("qk_rope_head_dim", "an even number");
-  fields.expect("qk_head_dim", config.qk_nope_head_dim + config.qk_rope_head_dim);
+  if (fields.sound({"qk_nope_head_dim", "qk_rope_head_dim"})) {
+    fields.expect("qk_head_dim", config.qk_nope_head_dim + config.qk_rope_head_dim);
+  }
   fields.expect("attention_bias", false);
-  fields.expect("layer_types", std::vector<std::string>(static_cast<size_t>(config.n_layers),
-                                                        "deepseek_sparse_attention"));
-}
-
-// rope_scaling (or rope_parameters, which newer files have instead): null, or one of the types
-// "default" and "yarn".
-Status read_rope_object(const json& object, const std::string& where, RopeConfig& rope) {
-  ConfigFields fields(object, where);
-  rope.theta = fields.number_or("rope_theta", rope.theta, kMinTheta, kMaxTheta);
-  fields.expect("partial_rotary_factor", 1);
-  const std::string type = fields.text_or("rope_type", fields.text_or("type", "default"));
-  if (type == "yarn") {
-    rope.factor = fields.number("factor", 1, 1e6);
-    rope.beta_fast = fields.number_or("beta_fast", rope.beta_fast, kTiny, 1e6);
-    rope.beta_slow = fields.number_or("beta_slow", rope.beta_slow, kTiny, 1e6);
-    rope.mscale = fields.number("mscale", 0, 1e3);
-    rope.mscale_all_dim = fields.number("mscale_all_dim", 0, 1e3);
-    rope.original_max_position =
-        fields.integer("original_max_position_embeddings", 1, kMaxPosition);
-    if (rope.beta_fast < rope.beta_slow) fields.refuse_value("beta_fast", "at least beta_slow");
-    // Only then do sine and cosine carry no factor of their own.
-    if (rope.mscale != rope.mscale_all_dim) {
-      fields.refuse_as_unsupported("mscale", "the value of mscale_all_dim");
-    }
-    fields.expect("truncate", true);
-  } else if (type != "default") {
-    fields.refuse_as_unsupported(fields.has("rope_type") ? "rope_type" : "type",
-                                 "\"default\" or \"yarn\"");
-  }
-  return fields.finish({});
-}
-
-void read_rope(ConfigFields& fields, const std::string& name, RopeConfig& rope) {
-  rope.theta = fields.number_or("rope_theta", 0, kMinTheta, kMaxTheta);
-  const double outer_theta = rope.theta;
-  if (fields.has("rope_scaling") && fields.has("rope_parameters")) {
-    fields.refuse_as_unsupported("rope_scaling", "null together with rope_parameters");
-  }
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    if (const json* const object = fields.object_or_null(key)) {
-      fields.keep(read_rope_object(*object, fmt::format("{}: {}.", name, key), rope));
-    }
-  }
-  if (rope.theta == 0) fields.refuse_value("rope_theta", "a number, here or in rope_parameters");
-  if (outer_theta != 0 && outer_theta != rope.theta) {
-    fields.refuse_value("rope_theta", fmt::format("{}, as the other place says", rope.theta));
-  }
+  fields.expect("use_bidirectional_attention", false);
+  fields.expect("use_qk_norm", false);
+  if (fields.sound({"num_hidden_layers"})) check_attention_types(fields, config.n_layers);
 }
 
 std::vector<IndexerKind> kinds_of_types(ConfigFields& fields, size_t n_layers) {
@@ -212,6 +165,7 @@ void read_indexer(ConfigFields& fields, const Family& family, ModelConfig& confi
 }
 
 void check_experts(ConfigFields& fields, const MoeConfig& moe) {
+  if (!fields.sound({"n_routed_experts", "n_group", "topk_group"})) return;
   if (moe.n_experts % moe.n_groups != 0) {
     fields.refuse_value("n_group", fmt::format("a divisor of {} experts", moe.n_experts));
     return;
@@ -254,8 +208,19 @@ void read_scoring(ConfigFields& fields, const Family& family, MoeConfig& moe) {
   }
 }
 
+// n_routed_experts, which other names may repeat or stand for.
+int64_t read_n_experts(ConfigFields& fields) {
+  int64_t n = 0;
+  for (const char* name : {"n_routed_experts", "num_experts", "num_local_experts"}) {
+    const int64_t here = fields.integer_or(name, n, 1, kMaxExperts);
+    if (n != 0 && here != n) fields.refuse_value(name, fmt::format("{}, as another field says", n));
+    if (n == 0) n = here;
+  }
+  return n != 0 ? n : fields.integer("n_routed_experts", 1, kMaxExperts);
+}
+
 void read_experts(ConfigFields& fields, const Family& family, MoeConfig& moe) {
-  moe.n_experts = fields.integer("n_routed_experts", 1, kMaxExperts);
+  moe.n_experts = read_n_experts(fields);
   moe.n_shared_experts = fields.integer_or("n_shared_experts", 0, 0, 64);
   moe.n_experts_per_token = fields.integer("num_experts_per_tok", 1, kMaxExperts);
   moe.intermediate_size = fields.integer("moe_intermediate_size", 1, kMaxWidth);
@@ -266,46 +231,72 @@ void read_experts(ConfigFields& fields, const Family& family, MoeConfig& moe) {
                              : fields.integer_or("topk_group", 1, 1, kMaxExperts);
   moe.routed_scaling = fields.number("routed_scaling_factor", kTiny, 1e6);
   moe.normalise_weights = fields.boolean_or("norm_topk_prob", true);
-  moe.first_dense_layers = fields.integer("first_k_dense_replace", 0, kMaxLayers);
   moe.layer_freq = fields.integer_or("moe_layer_freq", 1, 1, kMaxLayers);
   fields.expect("moe_router_dtype", "float32");
   read_scoring(fields, family, moe);
   check_experts(fields, moe);
 }
 
-// A second description of the layers in newer files; it has to agree with the first.
-void check_layer_types(ConfigFields& fields, const ModelConfig& config) {
-  std::vector<std::string> wanted;
-  for (int64_t layer = 0; layer < config.n_layers; ++layer) {
-    wanted.emplace_back(config.is_moe_layer(layer) ? "sparse" : "dense");
+// mlp_layer_types says it of each layer; without it two numbers do. Files have both, the numbers
+// then being defaults of the program that wrote them.
+void read_dense_layers(ConfigFields& fields, ModelConfig& config) {
+  MoeConfig& moe = config.moe;
+  if (!fields.has("mlp_layer_types")) {
+    moe.first_dense_layers = fields.integer("first_k_dense_replace", 0, kMaxLayers);
+    return;
   }
-  fields.expect("mlp_layer_types", wanted);
+  moe.first_dense_layers = fields.integer_or("first_k_dense_replace", 0, 0, kMaxLayers);
+  const std::vector<std::string> types = fields.texts_or_empty("mlp_layer_types");
+  if (!fields.sound({"num_hidden_layers", "mlp_layer_types"})) return;
+  std::vector<bool> mixtures;
+  bool as_numbers_say = true;
+  for (const std::string& type : types) {
+    if (type != "sparse" && type != "dense") break;
+    const auto layer = static_cast<int64_t>(mixtures.size());
+    mixtures.push_back(type == "sparse");
+    as_numbers_say = as_numbers_say && mixtures.back() == config.is_moe_layer(layer);
+  }
+  if (mixtures.size() != types.size() || static_cast<int64_t>(types.size()) != config.n_layers) {
+    fields.refuse_as_unsupported("mlp_layer_types",
+                                 fmt::format("{} times \"dense\" or \"sparse\"", config.n_layers));
+  } else if (!as_numbers_say) {
+    moe.layers = std::move(mixtures);
+    moe.first_dense_layers =
+        std::find(moe.layers.begin(), moe.layers.end(), true) - moe.layers.begin();
+  }
 }
 
 void read_tokens(ConfigFields& fields, ModelConfig& config) {
-  const int64_t last = config.vocab_size - 1;
+  const int64_t last = (fields.sound({"vocab_size"}) ? config.vocab_size : kMaxWidth) - 1;
   config.bos_token_id = static_cast<int32_t>(fields.integer_or("bos_token_id", -1, 0, last));
   for (const int64_t id : fields.integers_or_empty("eos_token_id", 0, last)) {
     config.eos_token_ids.push_back(static_cast<int32_t>(id));
   }
 }
 
+// What is computed with is a weight's value, its code times its scale: the same whether a program
+// dequantizes when it loads (`dequantize`) or when it multiplies. Which tensors are stored in e4m3
+// shows in the file; so do their scales, which need not be powers of two.
 void read_quantization(ConfigFields& fields, const std::string& name, ModelConfig& config) {
-  // Which tensors are stored in e4m3 shows in the file, so the list of exceptions is not needed.
-  static constexpr std::string_view kIgnoredHere[] = {"modules_to_not_convert", "ignored_layers"};
   const json* const object = fields.object_or_null("quantization_config");
   if (object == nullptr) return;
   ConfigFields quantization(*object, name + ": quantization_config.");
   if (!quantization.has("quant_method")) quantization.refuse_value("quant_method", "\"fp8\"");
   quantization.expect("quant_method", "fp8");
   quantization.expect("fmt", "e4m3");
+  quantization.expect("expert_dtype", "fp8");
   quantization.expect("activation_scheme", "dynamic");
-  quantization.expect("scale_fmt", "ue8m0");
+  const std::string scales = quantization.text_or("scale_fmt", "float");
+  if (scales != "ue8m0" && scales != "float") {
+    quantization.refuse_as_unsupported("scale_fmt", "\"ue8m0\" or \"float\"");
+  }
+  quantization.boolean_or("dequantize", false);
+  quantization.texts_or_empty("modules_to_convert");
   if (!quantization.has("weight_block_size")) {
     quantization.refuse_as_unsupported("weight_block_size", "[128,128]");
   }
   quantization.expect("weight_block_size", json::array({128, 128}));
-  fields.keep(quantization.finish(kIgnoredHere));
+  fields.keep(quantization.finish(kIgnoredQuantizationFields));
   config.fp8_weights = true;
 }
 
@@ -330,11 +321,12 @@ const Family* read_family(ConfigFields& fields, bool needs_indexer, ModelConfig&
 }  // namespace
 
 bool ModelConfig::is_moe_layer(int64_t layer) const {
+  if (!moe.layers.empty()) return moe.layers[static_cast<size_t>(layer)];
   return layer >= moe.first_dense_layers && layer % moe.layer_freq == 0;
 }
 
 bool ModelConfig::yarn_active() const {
-  return rope.factor > 1 && max_position > rope.original_max_position;
+  return rope.scaling == RopeScaling::kYarn && rope.factor > 1;
 }
 
 double ModelConfig::softmax_scale() const {
@@ -344,36 +336,67 @@ double ModelConfig::softmax_scale() const {
   return scale * mscale * mscale;
 }
 
-namespace {
-
-Result<ModelConfig> parse_config(const std::string& text,
-                                 const std::string& name,
-                                 bool needs_indexer) {
-  DSA_ASSIGN_OR_RETURN(const json root, parse_json_object(text, name));
-  ModelConfig config;
-  ConfigFields fields(root, name + ": ");
+ReadConfig read_config(const std::string& text,
+                       const std::string& name,
+                       bool needs_indexer,
+                       const ConfigOptions& options) {
+  ReadConfig read;
+  const Result<json> root = parse_json_object(text, name);
+  if (!root.ok()) {
+    read.problems.push_back(root.status());
+    return read;
+  }
+  ModelConfig& config = read.config;
+  ConfigFields fields(*root, name + ": ");
   const Family* const family = read_family(fields, needs_indexer, config);
-  if (family == nullptr) return fields.finish({});
+  if (family == nullptr) {  // its other fields mean nothing here
+    read.problems = fields.finish({}).problems;
+    return read;
+  }
   read_sizes(fields, config);
   read_attention(fields, *family, config);
-  read_rope(fields, name, config.rope);
+  read_rope(fields, name, config);
   if (family->has_indexer) read_indexer(fields, *family, config);
   read_experts(fields, *family, config.moe);
-  check_layer_types(fields, config);
+  read_dense_layers(fields, config);
   read_tokens(fields, config);
   read_quantization(fields, name, config);
-  DSA_RETURN_IF_ERROR(fields.finish(kIgnored));
-  return config;
+  FieldFindings findings = fields.finish(kIgnoredFields);
+  read.problems = std::move(findings.problems);
+  if (options.ignore_unknown_fields) {
+    config.ignored_fields = std::move(findings.unknown);
+    return read;
+  }
+  for (const std::string& field : findings.unknown) {
+    if (read.problems.size() >= kMaxFieldProblems) break;
+    read.problems.push_back(unsupported("{}: unknown field", field));
+  }
+  return read;
 }
 
-}  // namespace
+Result<ModelConfig> config_or_problem(ReadConfig read) {
+  if (read.problems.empty()) return std::move(read.config);
+  const Status& first = read.problems.front();
+  const size_t n_others = read.problems.size() - 1;
+  if (n_others == 0) return first;
+  return error(first.code(), "{} (and {} more: `dsa inspect` lists them)", first.message(),
+               n_others);
+}
 
-Result<ModelConfig> parse_model_config(const std::string& text, const std::string& name) {
-  return parse_config(text, name, true);
+Result<ModelConfig> parse_model_config(const std::string& text,
+                                       const std::string& name,
+                                       const ConfigOptions& options) {
+  return config_or_problem(read_config(text, name, true, options));
+}
+
+std::vector<Status> model_config_problems(const std::string& text,
+                                          const std::string& name,
+                                          const ConfigOptions& options) {
+  return read_config(text, name, true, options).problems;
 }
 
 Result<ModelConfig> parse_mla_config(const std::string& text, const std::string& name) {
-  return parse_config(text, name, false);
+  return config_or_problem(read_config(text, name, false, {}));
 }
 
 }  // namespace dsa

@@ -1,6 +1,8 @@
 #include "model/config_fields.h"
 
 #include <algorithm>
+#include <cmath>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -41,8 +43,14 @@ class ParseWatch {
   std::optional<std::string> duplicate_;
 };
 
-// The integer, when the value is one and lies within [min, max].
+// The integer, when the value is one, also as 4.0, and lies within [min, max].
 std::optional<int64_t> integer_within(const json& value, int64_t min, int64_t max) {
+  if (value.is_number_float()) {
+    constexpr double kExact = 9007199254740992.0;  // 2^53: from there on all doubles are whole
+    const auto number = value.get<double>();
+    if (!(std::fabs(number) <= kExact) || number != std::trunc(number)) return std::nullopt;
+    return integer_within(json(static_cast<int64_t>(number)), min, max);
+  }
   if (!value.is_number_integer()) return std::nullopt;
   if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) {
     return std::nullopt;
@@ -173,23 +181,36 @@ void ConfigFields::refuse_as_unsupported(const char* key, std::string_view wante
 }
 
 void ConfigFields::refuse(StatusCode code, const char* key, std::string_view wanted) {
+  if (!refused_.insert(key).second || findings_.problems.size() >= kMaxFieldProblems) return;
   const json* const value = find(key);
-  keep(error(code, "{}{}: {:.60}, want {}", where_, key,
-             value != nullptr ? value->dump() : "absent", wanted));
+  findings_.problems.push_back(error(code, "{}{}: {:.60}, want {}", where_, key,
+                                     value != nullptr ? value->dump() : "absent", wanted));
 }
 
-void ConfigFields::keep(const Status& status) {
-  if (status_.ok()) status_ = status;
+bool ConfigFields::sound(std::initializer_list<const char*> keys) const {
+  return std::none_of(keys.begin(), keys.end(),
+                      [this](const char* key) { return refused_.contains(key); });
 }
 
-Status ConfigFields::finish(std::span<const std::string_view> ignored) const {
-  if (!status_.ok()) return status_;
+void ConfigFields::keep(FieldFindings inner) {
+  const auto append = [](auto& all, auto& more) {
+    const size_t room = kMaxFieldProblems - std::min(kMaxFieldProblems, all.size());
+    more.resize(std::min(more.size(), room));
+    std::move(more.begin(), more.end(), std::back_inserter(all));
+  };
+  append(findings_.problems, inner.problems);
+  append(findings_.unknown, inner.unknown);
+}
+
+FieldFindings ConfigFields::finish(std::span<const IgnoredField> ignored) {
   for (const auto& [key, value] : object_.items()) {
-    const bool known =
-        read_.count(key) != 0 || std::find(ignored.begin(), ignored.end(), key) != ignored.end();
-    if (!known) return unsupported("{}{:.200}: unknown field", where_, key);
+    if (value.is_null() || read_.contains(key)) continue;
+    const bool known = std::any_of(ignored.begin(), ignored.end(),
+                                   [&](const IgnoredField& field) { return field.name == key; });
+    if (known || findings_.unknown.size() >= kMaxFieldProblems) continue;
+    findings_.unknown.push_back(fmt::format("{}{:.200}", where_, key));
   }
-  return {};
+  return std::move(findings_);
 }
 
 }  // namespace dsa

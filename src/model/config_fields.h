@@ -20,8 +20,20 @@ namespace dsa {
 //           message starts with `name`.
 Result<nlohmann::json> parse_json_object(const std::string& text, const std::string& name);
 
-// The first failure sticks: later reads give their fallback, and finish() reports it. A field that
-// is null counts as absent.
+struct IgnoredField {
+  std::string_view name;
+  const char* reason;  // why it cannot change a result
+};
+
+// What is wrong with an object.
+struct FieldFindings {
+  std::vector<Status> problems;      // one per field at most, at most kMaxFieldProblems
+  std::vector<std::string> unknown;  // "<where><key>" of fields neither read nor ignored
+};
+inline constexpr size_t kMaxFieldProblems = 1000;
+
+// Failures are collected: a read that fails gives its fallback, and finish() reports all of them. A
+// field that is null counts as absent.
 class ConfigFields {
  public:
   // `where` starts the messages, e.g. "config.json: " or "config.json: rope_scaling.". The object
@@ -30,6 +42,9 @@ class ConfigFields {
       : object_(object), where_(std::move(where)) {}
 
   bool has(const char* key) const;
+
+  // None of these fields has been refused: what is computed from them can be compared.
+  bool sound(std::initializer_list<const char*> keys) const;
 
   // A missing field is a failure; so is a value outside [min, max] or of another type.
   int64_t integer(const char* key, int64_t min, int64_t max);
@@ -54,10 +69,9 @@ class ConfigFields {
   void refuse_value(const char* key, std::string_view wanted);
   void refuse_as_unsupported(const char* key, std::string_view wanted);
 
-  void keep(const Status& status);  // a failure found elsewhere
+  void keep(FieldFindings inner);  // of an object within this one
 
-  // The first failure; else kUnsupported for the first field that was neither read nor ignored.
-  Status finish(std::span<const std::string_view> ignored) const;
+  FieldFindings finish(std::span<const IgnoredField> ignored);
 
  private:
   const nlohmann::json* find(const char* key);
@@ -66,7 +80,8 @@ class ConfigFields {
   const nlohmann::json& object_;
   std::string where_;
   std::set<std::string, std::less<>> read_;
-  Status status_;
+  std::set<std::string, std::less<>> refused_;
+  FieldFindings findings_;
 };
 
 }  // namespace dsa

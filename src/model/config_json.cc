@@ -8,14 +8,18 @@ namespace {
 using nlohmann::ordered_json;
 
 ordered_json rope_json(const RopeConfig& rope) {
-  if (rope.factor == 1) return nullptr;
-  return {{"type", "yarn"},
-          {"factor", rope.factor},
-          {"beta_fast", rope.beta_fast},
-          {"beta_slow", rope.beta_slow},
-          {"mscale", rope.mscale},
-          {"mscale_all_dim", rope.mscale_all_dim},
-          {"original_max_position_embeddings", rope.original_max_position}};
+  if (rope.scaling == RopeScaling::kNone) return nullptr;
+  if (rope.scaling == RopeScaling::kLinear) return {{"type", "linear"}, {"factor", rope.factor}};
+  ordered_json out = {{"type", "yarn"},
+                      {"factor", rope.factor},
+                      {"beta_fast", rope.beta_fast},
+                      {"beta_slow", rope.beta_slow},
+                      {"mscale", rope.mscale},
+                      {"mscale_all_dim", rope.mscale_all_dim},
+                      {"original_max_position_embeddings", rope.original_max_position}};
+  const bool as_published = rope.mscale == rope.mscale_all_dim && rope.attention_factor == 1;
+  if (!as_published) out["attention_factor"] = rope.attention_factor;
+  return out;
 }
 
 void add_experts(const MoeConfig& moe, ordered_json* json) {
@@ -32,6 +36,14 @@ void add_experts(const MoeConfig& moe, ordered_json* json) {
   out["moe_layer_freq"] = moe.layer_freq;
   out["scoring_func"] = moe.softmax_scores ? "softmax" : "sigmoid";
   out["topk_method"] = moe.softmax_scores ? "group_limited_greedy" : "noaux_tc";
+}
+
+void add_layer_types(const ModelConfig& config, ordered_json* json) {
+  if (config.moe.layers.empty()) return;
+  auto types = ordered_json::array();
+  for (const bool mixture : config.moe.layers)
+    types.push_back(mixture ? "sparse" : "dense");
+  (*json)["mlp_layer_types"] = std::move(types);
 }
 
 void add_indexer(const ModelConfig& config, ordered_json* json) {
@@ -82,6 +94,7 @@ std::string model_config_json(const ModelConfig& config, const std::string& dtyp
   out["attention_bias"] = false;
   add_indexer(config, &out);
   add_experts(config.moe, &out);
+  add_layer_types(config, &out);
   if (config.bos_token_id >= 0) out["bos_token_id"] = config.bos_token_id;
   if (config.eos_token_ids.size() == 1) {
     out["eos_token_id"] = config.eos_token_ids[0];

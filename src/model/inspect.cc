@@ -6,6 +6,8 @@
 
 #include "common/status_macros.h"
 #include "io/open_source.h"
+#include "model/block_scales.h"
+#include "model/read_config.h"
 #include "model/weights.h"
 
 namespace dsa {
@@ -29,7 +31,7 @@ Status add_tensors(const SourceFile& file, Inspection* inspection) {
     info.bytes = static_cast<int64_t>(tensor.data.size());
     info.file = file.path;
     inspection->total_bytes += info.bytes;
-    const int64_t elements = tensor.name.ends_with("_scale_inv") ? 0 : n_elements(tensor);
+    const int64_t elements = is_block_scales(tensor.name) ? 0 : n_elements(tensor);
     if (__builtin_add_overflow(inspection->n_parameters, elements, &inspection->n_parameters)) {
       return corruption("{}: tensor \"{:.200}\": with it the elements of all tensors overflow",
                         file.path, tensor.name);
@@ -61,7 +63,7 @@ void check_weights(const TensorSource& source, Inspection* inspection) {
 
 }  // namespace
 
-Result<Inspection> inspect_checkpoint(const std::string& path) {
+Result<Inspection> inspect_checkpoint(const std::string& path, const ConfigOptions& options) {
   Inspection inspection;
   DSA_ASSIGN_OR_RETURN(OpenedSource source, open_source(path));
   for (const SourceFile& file : source.tensors->files())
@@ -69,13 +71,14 @@ Result<Inspection> inspect_checkpoint(const std::string& path) {
   sort_tensors(&inspection);
   inspection.notes = std::move(source.notes);
   if (!source.has_config) return inspection;
-  const Result<ModelConfig> config = parse_model_config(source.config_text, source.config_path);
-  if (!config.ok()) {
-    inspection.problems.push_back(config.status().message());
-    return inspection;
-  }
+  ReadConfig read = read_config(source.config_text, source.config_path, true, options);
+  for (const Status& problem : read.problems)
+    inspection.problems.push_back(problem.message());
+  if (!read.problems.empty()) return inspection;
+  for (const std::string& field : read.config.ignored_fields)
+    inspection.notes.push_back(field + ": unknown field, ignored");
   inspection.has_config = true;
-  inspection.config = *config;
+  inspection.config = std::move(read.config);
   check_weights(*source.tensors, &inspection);
   return inspection;
 }

@@ -14,10 +14,11 @@ struct Model::Impl {
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Model::~Model() = default;
 
-Result<std::shared_ptr<const Model>> Model::open(const std::string& dir) {
+Result<std::shared_ptr<const Model>> Model::open(const std::string& dir,
+                                                 const ConfigOptions& options) {
   DSA_ASSIGN_OR_RETURN(OpenedSource source, open_model_source(dir));
   DSA_ASSIGN_OR_RETURN(ModelConfig config,
-                       parse_model_config(source.config_text, source.config_path));
+                       parse_model_config(source.config_text, source.config_path, options));
   return ModelInternals::make(std::move(config), std::move(source.tensors));
 }
 

@@ -63,6 +63,26 @@ inline nlohmann::json glm_config() {
   return config;
 }
 
+// GLM-5.x as users extend its context: YaRN without mscale.
+inline nlohmann::json glm_yarn_config() {
+  nlohmann::json config = glm_config();
+  config.erase("rope_theta");
+  config["rope_parameters"] = {{"rope_type", "yarn"},
+                               {"rope_theta", 1e6},
+                               {"factor", 4},
+                               {"original_max_position_embeddings", 32}};
+  return config;
+}
+
+// Linear RoPE, and dense and sparse layers in turn.
+inline nlohmann::json glm_linear_config() {
+  nlohmann::json config = glm_config();
+  config["rope_parameters"] = {{"rope_type", "linear"}, {"factor", 2.5}};
+  config.erase("first_k_dense_replace");
+  config["mlp_layer_types"] = {"sparse", "dense", "sparse", "dense", "sparse"};
+  return config;
+}
+
 inline nlohmann::json with_fp8(nlohmann::json config) {
   config["quantization_config"] = {{"quant_method", "fp8"},
                                    {"fmt", "e4m3"},

@@ -127,6 +127,8 @@ TEST_P(Families, RoundedArithmeticStaysNearTheFloat64Model) {
 INSTANTIATE_TEST_SUITE_P(,
                          Families,
                          testing::Values(Family{"deepseek_f32", deepseek_config(), DType::kF32},
+                                         Family{"glm_yarn", glm_yarn_config(), DType::kF32},
+                                         Family{"glm_linear", glm_linear_config(), DType::kF32},
                                          Family{"deepseek_f16", deepseek_config(), DType::kF16},
                                          Family{"deepseek_bf16", deepseek_config(), DType::kBF16},
                                          Family{"deepseek_fp8", with_fp8(deepseek_config()),

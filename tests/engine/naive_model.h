@@ -115,6 +115,7 @@ class NaiveModel {
   double angle(size_t pair) const {
     const auto d = static_cast<double>(c_.qk_rope_head_dim);
     double frequency = std::pow(c_.rope.theta, -2.0 * static_cast<double>(pair) / d);
+    if (c_.rope.scaling == RopeScaling::kLinear) frequency /= c_.rope.factor;
     if (c_.yarn_active()) {
       const auto turns = [&](double rotations) {
         return d *
@@ -138,8 +139,8 @@ class NaiveModel {
       const bool interleaved = layout == RopeLayout::kInterleaved;
       double& a = (*x)[static_cast<size_t>(begin) + (interleaved ? 2 * i : i)];
       double& b = (*x)[static_cast<size_t>(begin) + (interleaved ? 2 * i + 1 : i + half)];
-      const double cos = std::cos(angle(i));
-      const double sin = std::sin(angle(i));
+      const double cos = std::cos(angle(i)) * c_.rope.attention_factor;
+      const double sin = std::sin(angle(i)) * c_.rope.attention_factor;
       const double rotated = a * cos - b * sin;
       b = a * sin + b * cos;
       a = rotated;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -136,10 +137,10 @@ TEST(ModelConfig, GivesTheSoftmaxScaleOfEachModel) {
               1e-10);
 }
 
-TEST(ModelConfig, KeepsYarnOffWithinTheOriginalLength) {
+TEST(ModelConfig, HasYarnWheneverItsFactorIsAboveOne) {
   EXPECT_TRUE(must_parse(deepseek()).yarn_active());
-  EXPECT_TRUE(must_parse(with(deepseek(), "max_position_embeddings", 4097)).yarn_active());
-  EXPECT_FALSE(must_parse(with(deepseek(), "max_position_embeddings", 4096)).yarn_active());
+  EXPECT_TRUE(must_parse(with(deepseek(), "max_position_embeddings", 4096)).yarn_active());
+  EXPECT_TRUE(must_parse(with(deepseek(), "max_position_embeddings", 100)).yarn_active());
   EXPECT_FALSE(must_parse(with(deepseek(), "rope_scaling.factor", 1)).yarn_active());
 }
 
@@ -155,7 +156,188 @@ TEST(ModelConfig, ReadsYarnUnderEitherNameOfItsType) {
   EXPECT_EQ(parsed.rope.factor, 4);
   EXPECT_EQ(parsed.rope.beta_fast, 32);
   EXPECT_EQ(parsed.rope.mscale_all_dim, 0.5);
+  EXPECT_EQ(parsed.rope.attention_factor, 1);
   EXPECT_TRUE(parsed.yarn_active());
+}
+
+// GLM-5 with a longer context: no mscale, so that sine and cosine carry YaRN's own factor.
+json stretched_glm() {
+  return with(glm(), "rope_parameters",
+              {{"rope_type", "yarn"},
+               {"rope_theta", 8e6},
+               {"factor", 4},
+               {"original_max_position_embeddings", 202752}});
+}
+
+TEST(ModelConfig, ReadsYarnWithoutMscale) {
+  const ModelConfig config = must_parse(stretched_glm());
+  EXPECT_TRUE(config.yarn_active());
+  EXPECT_DOUBLE_EQ(config.rope.attention_factor, 1 + 0.1 * std::log(4.0));
+  EXPECT_EQ(config.softmax_scale(), 0.0625);
+  EXPECT_EQ(must_parse(with(stretched_glm(), "rope_parameters.attention_factor", 1.5))
+                .rope.attention_factor,
+            1.5);
+}
+
+TEST(ModelConfig, DividesTheFactorsOfTwoMscales) {
+  const ModelConfig config = must_parse(with(deepseek(), "rope_scaling.mscale", 0.7));
+  EXPECT_DOUBLE_EQ(config.rope.attention_factor,
+                   (0.07 * std::log(40.0) + 1) / (0.1 * std::log(40.0) + 1));
+  EXPECT_EQ(config.softmax_scale(), must_parse(deepseek()).softmax_scale());
+}
+
+TEST(ModelConfig, RefusesMscalesThatProgramsReadDifferently) {
+  for (const auto& [field, value] : {std::pair("mscale", 0.7), std::pair("mscale_all_dim", 1.0)}) {
+    json config = stretched_glm();
+    config["rope_parameters"][field] = value;
+    EXPECT_THAT(parse(config).status().message(),
+                StartsWith("c: rope_parameters." + std::string(field)));
+    config["rope_parameters"]["attention_factor"] = 1.0;
+    EXPECT_TRUE(parse(config).ok()) << field;
+  }
+}
+
+TEST(ModelConfig, TakesYarnsLengthsFromTheFileWhereItsObjectLeavesThemOut) {
+  json config = stretched_glm();
+  config["rope_parameters"].erase("original_max_position_embeddings");
+  EXPECT_EQ(must_parse(config).rope.original_max_position, must_parse(config).max_position);
+  config["original_max_position_embeddings"] = must_parse(config).max_position / 2;
+  config["rope_parameters"]["factor"] = nullptr;
+  EXPECT_EQ(must_parse(config).rope.original_max_position, must_parse(config).max_position / 2);
+  EXPECT_EQ(must_parse(config).rope.factor, 2);
+  config["rope_parameters"]["original_max_position_embeddings"] = 4096;
+  EXPECT_THAT(parse(config).status().message(), HasSubstr("as the other place says"));
+}
+
+TEST(ModelConfig, ReadsLinearRope) {
+  const ModelConfig config = must_parse(with(
+      glm(), "rope_parameters", {{"rope_type", "linear"}, {"rope_theta", 1e6}, {"factor", 2}}));
+  EXPECT_EQ(config.rope.scaling, RopeScaling::kLinear);
+  EXPECT_EQ(config.rope.factor, 2);
+  EXPECT_FALSE(config.yarn_active());
+  EXPECT_EQ(config.softmax_scale(), 0.0625);
+}
+
+TEST(ModelConfig, TakesEqualRopeObjectsForOneAndRefusesOthers) {
+  json config = deepseek();
+  config["rope_parameters"] = config["rope_scaling"];
+  config["rope_parameters"]["rope_theta"] = 10000.0;
+  config["rope_parameters"]["rope_type"] = "yarn";
+  EXPECT_EQ(must_parse(config).rope, must_parse(deepseek()).rope);
+  config.erase("rope_theta");
+  EXPECT_EQ(must_parse(config).rope, must_parse(deepseek()).rope);
+  config["rope_scaling"]["factor"] = 20;
+  EXPECT_THAT(parse(config).status().message(),
+              AllOf(StartsWith("c: rope_scaling: "), HasSubstr("want what rope_parameters says")));
+  config = with(glm(), "rope_parameters.type", "yarn");
+  EXPECT_THAT(parse(config).status().message(), StartsWith("c: rope_parameters.type: "));
+}
+
+TEST(ModelConfig, ReadsBothNamesOfItsAttention) {
+  for (const char* type : {"indexed_attention", "deepseek_sparse_attention"})
+    must_parse(with(deepseek(), "layer_types", std::vector<std::string>(61, type)));
+  json types = std::vector<std::string>(61, "indexed_attention");
+  types[60] = "full_attention";
+  EXPECT_THAT(parse(with(deepseek(), "layer_types", types)).status().message(),
+              StartsWith("c: layer_types: "));
+}
+
+// Fields that the transformers library writes, with values that change nothing here.
+TEST(ModelConfig, IgnoresWhatCannotChangeAResult) {
+  json config = deepseek();
+  config.update(json::parse(R"({
+      "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}, "return_dict": true,
+      "output_attentions": true, "output_hidden_states": false, "is_encoder_decoder": false,
+      "use_bidirectional_attention": false, "num_experts": 256, "num_local_experts": null,
+      "tokenizer_class": "LlamaTokenizer", "_attn_implementation": "eager",
+      "_attn_implementation_autoset": true, "unsloth_fixed": true, "problem_type": null,
+      "chunk_size_feed_forward": 0, "pruned_heads": {}, "cross_attention_hidden_size": null,
+      "some_field_of_the_future": null})"));
+  EXPECT_EQ(must_parse(config).softmax_scale(), must_parse(deepseek()).softmax_scale());
+  for (const auto& [field, value] :
+       {std::pair<const char*, json>("use_bidirectional_attention", true),
+        {"num_experts", 8},
+        {"is_encoder_decoder", true},
+        {"pruned_heads", {{"1", {2}}}}}) {
+    EXPECT_THAT(parse(with(deepseek(), field, value)).status().message(),
+                StartsWith("c: " + std::string(field) + ": "));
+  }
+}
+
+TEST(ModelConfig, ReadsTheNumberOfExpertsUnderItsOtherNames) {
+  json config = without(deepseek(), "n_routed_experts");
+  config["num_experts"] = 128;
+  EXPECT_EQ(must_parse(config).moe.n_experts, 128);
+}
+
+TEST(ModelConfig, ReadsWholeNumbersWrittenAsFloats) {
+  json config = deepseek();
+  config["index_topk"] = 256.0;
+  config["eos_token_id"] = json::array({1.0, 2.0});
+  EXPECT_EQ(must_parse(config).indexer.top_k, 256);
+  EXPECT_THAT(must_parse(config).eos_token_ids, ElementsAre(1, 2));
+  for (const double value : {256.5, 1e300, -256.0})
+    EXPECT_THAT(parse(with(config, "index_topk", value)).status().message(),
+                HasSubstr("index_topk"));
+}
+
+TEST(ModelConfig, ReadsDenseAndSparseLayersInAnyPattern) {
+  json config = with(deepseek(), "num_hidden_layers", 4);
+  config["mlp_layer_types"] = {"dense", "dense", "dense", "sparse"};
+  EXPECT_TRUE(must_parse(config).moe.layers.empty());
+  config["mlp_layer_types"] = {"sparse", "dense", "sparse", "dense"};
+  for (const json& file : {config, without(config, "first_k_dense_replace")}) {
+    const ModelConfig parsed = must_parse(file);
+    for (const int64_t layer : {0, 1, 2, 3})
+      EXPECT_EQ(parsed.is_moe_layer(layer), layer % 2 == 0) << layer;
+  }
+  for (const json& types :
+       {json{"dense", "sparse", "dense"}, json{"dense", "dense", "dense", "moe"}}) {
+    EXPECT_THAT(parse(with(config, "mlp_layer_types", types)).status().message(),
+                StartsWith("c: mlp_layer_types: "));
+  }
+}
+
+TEST(ModelConfig, ReadsTheQuantizationThatTransformersWrites) {
+  json config = deepseek();
+  json& quantization = config["quantization_config"];
+  quantization["dequantize"] = false;
+  quantization["modules_to_convert"] = {"mlp.experts"};
+  quantization["modules_to_not_convert"] = nullptr;
+  quantization["expert_dtype"] = "fp8";
+  quantization["scale_fmt"] = "float";
+  EXPECT_TRUE(must_parse(config).fp8_weights);
+  EXPECT_THAT(parse(with(config, "quantization_config.expert_dtype", "fp4")).status().message(),
+              StartsWith("c: quantization_config.expert_dtype: "));
+}
+
+TEST(ModelConfig, TellsEveryProblemAtOnce) {
+  json config = deepseek();
+  config["vocab_size"] = -1;
+  config["hidden_act"] = "gelu";
+  config["sliding_window"] = 7;
+  config["rope_scaling"]["beta"] = 1;
+  std::vector<std::string> messages;
+  for (const Status& problem : model_config_problems(config.dump(), "c"))
+    messages.push_back(problem.message());
+  EXPECT_THAT(
+      messages,
+      ElementsAre(StartsWith("c: vocab_size: -1, want"), StartsWith("c: hidden_act: "),
+                  "c: rope_scaling.beta: unknown field", "c: sliding_window: unknown field"));
+  EXPECT_THAT(parse(config).status().message(),
+              AllOf(StartsWith("c: vocab_size: -1"), HasSubstr("(and 3 more: ")));
+}
+
+TEST(ModelConfig, IgnoresUnknownFieldsWhenAskedToAndTellsWhich) {
+  json config = deepseek();
+  config["sliding_window"] = 7;
+  config["quantization_config"]["bits"] = 8;
+  const ConfigOptions ignore = {.ignore_unknown_fields = true};
+  const auto parsed = parse_model_config(config.dump(), "c", ignore);
+  ASSERT_TRUE(parsed.ok()) << parsed.status().message();
+  EXPECT_THAT(parsed->ignored_fields,
+              ElementsAre("c: quantization_config.bits", "c: sliding_window"));
+  EXPECT_FALSE(parse_model_config(with(config, "hidden_act", "gelu").dump(), "c", ignore).ok());
 }
 
 TEST(ModelConfig, FollowsTheFlagsForRopeLayouts) {
@@ -206,7 +388,7 @@ TEST(ModelConfig, RefusesSchedulesThatCannotRun) {
 
 TEST(ModelConfig, RefusesUnknownFieldsByName) {
   for (const char* field :
-       {"sliding_window", "rope_scaling.attention_factor", "quantization_config.bits"}) {
+       {"sliding_window", "rope_scaling.short_factor", "quantization_config.bits"}) {
     const Status status = parse(with(deepseek(), field, 1)).status();
     EXPECT_EQ(status.code(), StatusCode::kUnsupported) << field;
     EXPECT_EQ(status.message(), "c: " + std::string(field) + ": unknown field");
@@ -265,7 +447,6 @@ TEST(ModelConfig, RefusesRopeIndexerAndExpertsThatContradictThemselves) {
                   {"rope_scaling.factor", 0.5},
                   {"rope_scaling.beta_fast", 0.5},
                   {"rope_scaling.original_max_position_embeddings", 0},
-                  {"rope_scaling.mscale", nullptr},
                   {"rope_scaling.type", 1},
                   {"index_n_heads", 0},
                   {"index_head_dim", 96},
@@ -303,19 +484,18 @@ TEST(ModelConfig, RefusesWhatItDoesNotRun) {
                   {"qk_head_dim", 128},
                   {"layer_types", json::array({"full_attention"})},
                   {"mlp_layer_types", json::array({"dense"})},
-                  {"rope_scaling.type", "linear"},
+                  {"rope_scaling.type", "dynamic"},
                   {"rope_scaling.rope_type", "llama3"},
-                  {"rope_scaling.mscale", 0.7},
                   {"rope_scaling.truncate", false},
                   {"quantization_config.quant_method", "awq"},
                   {"quantization_config.fmt", "e5m2"},
                   {"quantization_config.activation_scheme", "static"},
-                  {"quantization_config.scale_fmt", "float"},
+                  {"quantization_config.scale_fmt", "e5m2"},
                   {"quantization_config.weight_block_size", json::array({64, 64})},
                   {"quantization_config.weight_block_size", nullptr}},
                  StatusCode::kUnsupported);
   EXPECT_THAT(parse(with(glm(), "rope_scaling", deepseek()["rope_scaling"])).status().message(),
-              HasSubstr("want null together with rope_parameters"));
+              HasSubstr("want what rope_parameters says"));
 }
 
 TEST(ModelConfig, NamesAFieldThatIsAbsent) {
@@ -485,12 +665,18 @@ std::string again(const ModelConfig& config) {
 }
 
 TEST(ModelConfigJson, IsReadBackAsItWas) {
-  for (const json& file : {deepseek(), glm()}) {
+  json pattern = with(glm(), "num_hidden_layers", 4);
+  pattern["mlp_layer_types"] = {"dense", "sparse", "dense", "sparse"};
+  const json linear =
+      with(glm(), "rope_parameters", {{"rope_type", "linear"}, {"rope_theta", 1e6}, {"factor", 2}});
+  for (const json& file : {deepseek(), glm(), stretched_glm(), pattern, linear}) {
     const ModelConfig config = must_parse(file);
     const std::string text = model_config_json(config, "bfloat16");
     EXPECT_EQ(again(config), text);
     const ModelConfig read = must_parse(json::parse(text));
     EXPECT_EQ(read.softmax_scale(), config.softmax_scale());
+    EXPECT_EQ(read.rope, config.rope);
+    EXPECT_EQ(read.moe.layers, config.moe.layers);
     EXPECT_EQ(kinds_text(read), kinds_text(config));
     EXPECT_EQ(read.moe.routed_scaling, config.moe.routed_scaling);
     EXPECT_EQ(read.fp8_weights, config.fp8_weights);

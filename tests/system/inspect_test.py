@@ -90,6 +90,28 @@ class Inspect(unittest.TestCase):
             self.assertEqual(code, 1)
             self.assertGreater(len(json.loads(out)["problems"]), 1)
 
+    def test_every_refused_field_is_listed_and_unknown_ones_can_be_ignored(self):
+        config = json.loads((MODEL / "config.json").read_text())
+        with tempfile.TemporaryDirectory() as folder:
+            model = model_with(folder, config={**config, "hidden_act": "gelu", "novel": 1, "new": 2})
+            code, out, _ = run("inspect", model, "--json")
+            self.assertEqual(code, 1)
+            self.assertEqual([problem.split("config.json: ")[1].split(":")[0]
+                              for problem in json.loads(out)["problems"]],
+                             ["hidden_act", "new", "novel"])
+        with tempfile.TemporaryDirectory() as folder:
+            model = model_with(folder, config={**config, "novel": 1})
+            ignore = ("-m", model, "-p", "And", "-n", "1", "--ignore-unknown-fields")
+            code, _, err = run("run", *ignore[:-1])
+            self.assertEqual(code, 1)
+            self.assertIn("novel: unknown field", err)
+            code, _, err = run("run", *ignore)
+            self.assertEqual(code, 0, err)
+            self.assertIn("config.json: novel: unknown field, ignored\n", err)
+            found = succeed_json("inspect", model, "--ignore-unknown-fields")
+            self.assertEqual(found["problems"], [])
+            self.assertIn("novel: unknown field, ignored", found["notes"][0])
+
     def test_cpu_names_the_tier_that_is_used(self):
         found = succeed_json("cpu")
         self.assertIn("scalar", found["runnable"])

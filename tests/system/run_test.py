@@ -122,6 +122,25 @@ class Run(unittest.TestCase):
             self.assertEqual((code, err.count("\n")), (1, 1), err)
             self.assertIn("tokenizer_config.json: add_bos_token: true, want a bos_token_id", err)
 
+    def test_the_tokenizer_may_name_the_begin_of_sentence_token(self):
+        config = json.loads((MODEL / "config.json").read_text())
+        del config["bos_token_id"]
+        for token in ("<s>", {"content": "<s>", "special": True}):
+            with tempfile.TemporaryDirectory() as folder:
+                model = model_with(folder, config=config, tokenizer_config={
+                    "add_bos_token": True, "bos_token": token})
+                succeed_json("run", "-m", model, "-p", PROMPT, "-n", "1")
+
+    def test_random_weights_of_a_shape_whose_tokens_are_others_run(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config = json.loads((MODEL / "config.json").read_text())
+            del config["bos_token_id"]
+            shape = pathlib.Path(folder) / "shape.json"
+            shape.write_text(json.dumps({**config, "eos_token_id": [1000, 2000]}))
+            model = f"{folder}/random"
+            succeed("convert", "--random", f"{shape},layers=1,vocab=512", model)
+            succeed_json("run", "-m", model, "-p", "abc", "-n", "2")
+
     def test_text_ends_before_a_stop_string(self):
         whole = succeed_json(*GREEDY, "-p", PROMPT)["text"]
         stop = whole[10:16]
