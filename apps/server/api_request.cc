@@ -26,7 +26,7 @@ uint64_t random_seed() {
 
 void read_logit_bias(Fields& fields, const ModelInfo& model, ApiRequest& request) {
   const Json* biases = fields.find("logit_bias");
-  if (biases == nullptr) return;
+  if (biases == nullptr || *biases == Json::array()) return;  // an empty object of PHP is []
   if (!biases->is_object() || biases->size() > kMaxBiases) {
     fields.refuse("logit_bias", *biases,
                   fmt::format("an object of at most {} token ids", kMaxBiases));

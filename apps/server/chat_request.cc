@@ -97,9 +97,7 @@ ToolChoice read_tool_choice(Fields& fields, bool has_tools) {
 }
 
 void check_tools(Fields& fields, const Json& tools) {
-  if (!tools.is_array() || tools.empty()) {
-    return fields.refuse("tools", tools, "an array of at least one tool");
-  }
+  if (!tools.is_array()) return fields.refuse("tools", tools, "an array of tools");
   for (size_t i = 0; i < tools.size(); ++i) {
     const std::string path = fmt::format("tools[{}]", i);
     if (!tools[i].is_object()) return fields.refuse(path, tools[i], "an object");
@@ -123,6 +121,7 @@ struct SystemExtras {
 
 void read_tools(Fields& fields, SystemExtras& extras, ChatPrompt& prompt) {
   const Json* tools = fields.find("tools");
+  if (tools != nullptr && *tools == Json::array()) tools = nullptr;  // clients that have none
   const ToolChoice choice = read_tool_choice(fields, tools != nullptr);
   const bool parallel = fields.flag("parallel_tool_calls", true);
   if (tools == nullptr || fields.error()) return;

@@ -135,6 +135,16 @@ TEST(ApiRequest, ToolsChangeThePromptUnlessNoneMayBeCalled) {
   EXPECT_TRUE(required.grammar.has_value());
 }
 
+TEST(ApiRequest, AnEmptyListOfToolsIsNone) {
+  const size_t plain = good(chat("")).prompts[0].size();
+  const ApiRequest request = good(chat(R"("tools":[],"tool_choice":"auto","logit_bias":[])"));
+  EXPECT_EQ(request.prompts[0].size(), plain);
+  EXPECT_FALSE(request.reads_tools);
+  good(chat(R"("tools":[],"tool_choice":"none","parallel_tool_calls":true)"));
+  EXPECT_EQ(param(chat(R"("tools":[],"tool_choice":"required")")), "tool_choice");
+  EXPECT_EQ(param(chat(R"("tools":{})")), "tools");
+}
+
 TEST(ApiRequest, AMessageIsNamedByItsPlaceInTheRequestAlsoBesideTools) {
   const std::string text = R"({"messages":[{"role":"user","content":"a"},{"role":"tool",
       "content":"b"}],)" + std::string(kTools) +
