@@ -314,7 +314,7 @@ class Endpoints(unittest.TestCase):
             (chat, {"messages": message, "response_format": {"type": "yaml"}}, 400,
              "response_format"),
             (chat, {"messages": message, "response_format": {"type": "json_schema", "json_schema": {
-                "schema": {"properties": {"a": {"pattern": "x"}}}}}}, 400,
+                "schema": {"properties": {"a": {"pattern": "(?=x)"}}}}}}, 400,
              "response_format.json_schema.schema.properties.a.pattern"),
             ("/v1/completions", {"prompt": "x", "echo": "x"}, 400, "echo"),
             ("/v1/completions", {"prompt": [99999]}, 400, "prompt"),
