@@ -32,7 +32,7 @@ AnswerText::AnswerText(const dsa::Tokenizer& tokenizer, const ApiRequest& reques
     : tokenizer_(&tokenizer),
       decoder_(tokenizer, !request.chat),  // a chat's special tokens are part of its encoding
       filter_(request.stop),
-      stream_(request.thinking, request.reads_tools),
+      stream_(request.format),
       silent_(request.silent_ids),
       chat_(request.chat),
       logprobs_(request.n_logprobs >= 0) {}
@@ -91,7 +91,6 @@ AnswerPiece AnswerText::take(const std::string& shown, bool last) {
       std::move(rest.begin(), rest.end(), std::back_inserter(piece.parts));
     }
     for (const dsa::CompletionPart& part : piece.parts) {
-      has_calls_ = has_calls_ || part.kind == dsa::CompletionPart::Kind::kCallName;
       past_reasoning_ = past_reasoning_ || part.kind != dsa::CompletionPart::Kind::kReasoning;
     }
   } else if (!shown.empty()) {

@@ -46,9 +46,9 @@ class AnswerText {
   // When no more tokens come.
   AnswerPiece finish();
 
-  bool stopped() const { return filter_.stopped(); }  // by a stop string
-  bool has_calls() const { return has_calls_; }
-  bool past_reasoning() const { return past_reasoning_; }  // content or a call has begun
+  bool stopped() const { return filter_.stopped(); }              // by a stop string
+  bool has_calls() const { return stream_.n_whole_calls() > 0; }  // read whole
+  bool past_reasoning() const { return past_reasoning_; }         // content or a call has begun
 
  private:
   AnswerPiece take(const std::string& shown, bool last);
@@ -60,7 +60,6 @@ class AnswerText {
   std::vector<int32_t> silent_;
   bool chat_;
   bool logprobs_;
-  bool has_calls_ = false;
   bool past_reasoning_ = false;
   int64_t n_decoded_ = 0;  // characters
   int64_t n_shown_ = 0;

@@ -329,8 +329,7 @@ ApiRequestOr read_chat_request(const Json& body, const ModelInfo& model, const A
     fields.refuse("top_logprobs", "given, want it only with logprobs");
   if (logprobs) request.n_logprobs = static_cast<int32_t>(top.value_or(0));
   ChatPrompt prompt = read_chat_prompt(fields, model);
-  request.thinking = prompt.thinking;
-  request.reads_tools = prompt.reads_tools;
+  request.format = std::move(prompt.format);
   request.grammar = std::move(prompt.grammar);
   if (!fields.error()) {
     auto ids = model.tokenizer->encode(prompt.text);

@@ -35,9 +35,8 @@ struct ApiRequest {
   bool include_usage = false;
   bool continuous_usage = false;  // in every chunk
   bool use_prefix_cache = true;
-  std::string cache_salt;    // prompts are shared among requests of the same one
-  bool thinking = false;     // chat: the answer begins with reasoning
-  bool reads_tools = false;  // chat: look for tool calls in the answer
+  std::string cache_salt;        // prompts are shared among requests of the same one
+  dsa::CompletionFormat format;  // of a chat's answer
   std::optional<dsa::Grammar> grammar;
   std::string prompt_text;  // of a chat, as encoded; for /v1/selections
 };
@@ -53,8 +52,7 @@ ApiRequestOr read_chat_request(const Json& body, const ModelInfo& model, const A
 // where the model's chat encoding is not known.
 struct ChatPrompt {
   std::string text;
-  bool thinking = false;
-  bool reads_tools = false;
+  dsa::CompletionFormat format;  // of the answer
   std::optional<dsa::Grammar> grammar;
 };
 class Fields;

@@ -126,9 +126,12 @@ void read_tools(Fields& fields, SystemExtras& extras, ChatPrompt& prompt) {
   const bool parallel = fields.flag("parallel_tool_calls", true);
   if (tools == nullptr || fields.error()) return;
   check_tools(fields, *tools);
-  if (fields.error() || choice.none) return;
+  if (fields.error()) return;
+  using Calls = dsa::CompletionFormat::Calls;
+  prompt.format.calls = choice.none ? Calls::kDropped : Calls::kRead;
+  if (choice.none) return;
   extras.tools = dump(*tools);
-  prompt.reads_tools = true;
+  prompt.format.tools = extras.tools;
   if (!choice.required) return;
   auto grammar = dsa::Grammar::tool_calls(extras.tools, choice.name, parallel ? 0 : 1);
   if (grammar.ok()) {
@@ -235,7 +238,7 @@ ChatPrompt read_chat_prompt(Fields& fields, const ModelInfo& model) {
   if (!model.chat.ok()) fields.refuse("messages", model.chat.message() + " (/v1/completions)");
   ChatPrompt prompt;
   SystemExtras extras;
-  prompt.thinking = read_thinking(fields);
+  prompt.format.thinking = read_thinking(fields);
   const Json messages = read_messages(fields);
   read_tools(fields, extras, prompt);
   const bool forced_tools = prompt.grammar.has_value();
@@ -244,8 +247,8 @@ ChatPrompt read_chat_prompt(Fields& fields, const ModelInfo& model) {
     fields.refuse("response_format", "given with a required tool_choice, want one of them");
   }
   if (fields.error()) return prompt;
-  if (prompt.grammar && prompt.thinking) prompt.grammar = prompt.grammar->after_reasoning();
-  auto text = encode(messages, extras, prompt.thinking);
+  if (prompt.grammar && prompt.format.thinking) prompt.grammar = prompt.grammar->after_reasoning();
+  auto text = encode(messages, extras, prompt.format.thinking);
   if (text.ok()) {
     prompt.text = std::move(*text);
   } else {

@@ -75,7 +75,7 @@ Generation::Generation(const GenerationContext& context,
   for (size_t i = 0; i < choices_.size(); ++i) {
     Choice& choice = choices_[i];
     choice.prompt = i / static_cast<size_t>(request_.n);
-    choice.in_reasoning = request_.thinking;
+    choice.in_reasoning = request_.format.thinking;
     choice.text = std::make_unique<AnswerText>(*context_.model->tokenizer, request_);
     if (request_.grammar) {
       choice.matcher =

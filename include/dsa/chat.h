@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -78,35 +79,53 @@ struct CompletionPart {
   std::string text;  // kCallArguments: the next part of the JSON text
 };
 
-// parse_completion() for text that arrives piece by piece. The parts, concatenated, are what
-// parse_completion() gives for the whole text, wherever it was cut. Text that violates the format
-// is content if that becomes clear before the first call has a name, and dropped afterwards: a
-// call that was begun is always closed with "}".
+// What CompletionStream looks for.
+struct CompletionFormat {
+  enum class Calls : unsigned char {
+    kText,  // part of the content, like any text
+    kRead,
+    kDropped  // left out, with all their markup
+  };
+  bool thinking = false;  // the text begins with reasoning
+  Calls calls = Calls::kText;
+  // As ChatMessage::tools, or "". A parameter whose tag does not say whether it is text is what its
+  // schema says.
+  std::string tools;
+};
+
+// Reads a completion that arrives piece by piece. For text that parse_completion() accepts the
+// parts, concatenated, are what that gives; and they are the same for any text, wherever it was
+// cut.
+//
+// Calls are read as models write them, also off the format: with other or no white space between
+// the tags, attributes in any order, a `string` attribute missing or wrong (a value that is not
+// JSON is text, and so is JSON of a kind that the schema does not have beside text), one JSON
+// object in place of parameters, a parameter twice (the last one counts), no block around the
+// calls. White space next to a block is left out unless text goes on behind it.
+//
+// What is no call is text as it stands, and calls beside it are read all the same. A call is given
+// out when it has been read whole, or as it is written from 256 bytes on. One that breaks off, or
+// leaves the format after that, keeps what was given out of its arguments; they are never closed,
+// so that they are not JSON. A block of which no call has a name yet is dropped when the text ends.
+//
+// A block inside the reasoning is given out in finish(), unless calls follow the reasoning: then it
+// was a draft of them and is dropped.
 class CompletionStream {
  public:
-  // tools: false treats tool calls as content.
-  CompletionStream(bool thinking, bool tools);
+  explicit CompletionStream(const CompletionFormat& format);
+  ~CompletionStream();
+  CompletionStream(CompletionStream&&) noexcept;
+  CompletionStream& operator=(CompletionStream&&) noexcept;
 
   std::vector<CompletionPart> push(std::string_view text);
   std::vector<CompletionPart> finish();  // when the text has ended
 
+  // Calls read whole, of those given out.
+  int64_t n_whole_calls() const;
+
  private:
-  enum class At : unsigned char { kReasoning, kContent, kCalls, kCall, kAfter };
-
-  bool advance(std::vector<CompletionPart>& out);
-  bool advance_text(std::vector<CompletionPart>& out);
-  bool advance_calls(std::vector<CompletionPart>& out);
-  bool advance_call(std::vector<CompletionPart>& out);
-  bool advance_argument(std::vector<CompletionPart>& out);
-  bool leave(std::vector<CompletionPart>& out);
-  void emit(std::vector<CompletionPart>& out, CompletionPart::Kind kind, std::string_view text);
-
-  At at_;
-  bool tools_;
-  std::string held_;   // not yet understood
-  std::string block_;  // since the tool block began, until a call has a name
-  int64_t n_calls_ = 0;
-  int64_t n_arguments_ = 0;  // of the open call
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace dsa

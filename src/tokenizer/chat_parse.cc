@@ -122,6 +122,11 @@ Status CompletionParser::parse_argument(std::vector<std::string>& names, std::st
 Result<std::string> CompletionParser::parse_value(bool is_string) {
   const std::size_t begin = at_;
   DSA_ASSIGN_OR_RETURN(const std::string_view value, until(kCloseParameter));
+  for (const std::string_view mark : kForeignInValue) {
+    if (const std::size_t found = value.find(mark); found != kNone) {
+      return off_format(begin + found, dump_json_string(kCloseParameter));
+    }
+  }
   if (is_string) return dump_json_string(value);
   if (const auto json = parse_json(value); !json.ok()) {
     return off_format(begin, fmt::format("JSON ({})", json.status().message()));

@@ -22,4 +22,9 @@ inline constexpr std::string_view kOpenParameter = "<｜DSML｜parameter name=\"
 inline constexpr std::string_view kIsString = "\" string=\"";
 inline constexpr std::string_view kCloseParameter = "</｜DSML｜parameter>";
 
+// Where one of these stands in a value, the value's own end is missing.
+inline constexpr std::string_view kForeignInValue[] = {"<｜DSML｜function_calls", "<｜DSML｜invoke",
+                                                       "<｜DSML｜parameter", "</｜DSML｜invoke",
+                                                       "</｜DSML｜function_calls"};
+
 }  // namespace dsa::chat

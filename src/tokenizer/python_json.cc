@@ -45,13 +45,15 @@ class TreeBuilder {
     keys_.back() = std::move(name);
     return true;
   }
-  bool parse_error(std::size_t, const std::string&, const Json::exception& failure) {
+  bool parse_error(std::size_t n_read, const std::string&, const Json::exception& failure) {
+    n_read_ = n_read;
     error_ = failure.what();
     error_.erase(0, error_.find("] ") + 2);  // the name of the exception
     return false;
   }
 
   const std::string& error() const { return error_; }
+  std::size_t n_read() const { return n_read_; }  // up to the error; the end counts as one
   JsonValue root() && { return std::move(root_); }
 
  private:
@@ -64,6 +66,7 @@ class TreeBuilder {
   std::vector<JsonValue> open_;    // containers still being read, outermost first
   std::vector<std::string> keys_;  // the key each of them reads
   std::string error_;
+  std::size_t n_read_ = 0;
 };
 
 bool TreeBuilder::add(JsonKind kind, std::string text) {
@@ -189,6 +192,12 @@ Result<JsonValue> parse_json(std::string_view text) {
     return std::move(builder).root();
   }
   return invalid_argument("{}", builder.error());
+}
+
+bool begins_json(std::string_view text) {
+  TreeBuilder builder;
+  return nlohmann::json::sax_parse(text.begin(), text.end(), &builder) ||
+         builder.n_read() > text.size();
 }
 
 std::string dump_json(const JsonValue& value) {

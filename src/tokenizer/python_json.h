@@ -28,6 +28,9 @@ struct JsonValue {
 //          128 levels
 Result<JsonValue> parse_json(std::string_view text);
 
+// Whether it is JSON or more text could make it so.
+bool begins_json(std::string_view text);
+
 std::string dump_json(const JsonValue& value);
 std::string dump_json_string(std::string_view text);
 

@@ -108,13 +108,13 @@ TEST(ApiRequest, ATopPOfZeroTakesTheLikeliestToken) {
 }
 
 TEST(ApiRequest, WaysToAskForReasoning) {
-  EXPECT_FALSE(good(chat("")).thinking);
-  EXPECT_TRUE(good(chat(R"("reasoning_effort":"low")")).thinking);
-  EXPECT_FALSE(good(chat(R"("reasoning_effort":"none")")).thinking);
-  EXPECT_TRUE(good(chat(R"("thinking":{"type":"enabled"})")).thinking);
-  EXPECT_TRUE(good(chat(R"("chat_template_kwargs":{"thinking":true})")).thinking);
+  EXPECT_FALSE(good(chat("")).format.thinking);
+  EXPECT_TRUE(good(chat(R"("reasoning_effort":"low")")).format.thinking);
+  EXPECT_FALSE(good(chat(R"("reasoning_effort":"none")")).format.thinking);
+  EXPECT_TRUE(good(chat(R"("thinking":{"type":"enabled"})")).format.thinking);
+  EXPECT_TRUE(good(chat(R"("chat_template_kwargs":{"thinking":true})")).format.thinking);
   EXPECT_FALSE(good(chat(R"("reasoning_effort":"high","chat_template_kwargs":{"thinking":false})"))
-                   .thinking);
+                   .format.thinking);
   EXPECT_EQ(param(chat(R"("reasoning_effort":"huge")")), "reasoning_effort");
   EXPECT_EQ(param(chat(R"("chat_template_kwargs":{"x":1})")), "chat_template_kwargs.x");
 }
@@ -126,11 +126,11 @@ TEST(ApiRequest, ToolsChangeThePromptUnlessNoneMayBeCalled) {
   const size_t plain = good(chat("")).prompts[0].size();
   const ApiRequest with_tools = good(chat(kTools));
   EXPECT_GT(with_tools.prompts[0].size(), plain);
-  EXPECT_TRUE(with_tools.reads_tools);
+  EXPECT_EQ(with_tools.format.calls, dsa::CompletionFormat::Calls::kRead);
   EXPECT_FALSE(with_tools.grammar.has_value());
   const ApiRequest none = good(chat(std::string(kTools) + R"(,"tool_choice":"none")"));
   EXPECT_EQ(none.prompts[0].size(), plain);
-  EXPECT_FALSE(none.reads_tools);
+  EXPECT_EQ(none.format.calls, dsa::CompletionFormat::Calls::kDropped);
   const ApiRequest required = good(chat(std::string(kTools) + R"(,"tool_choice":"required")"));
   EXPECT_TRUE(required.grammar.has_value());
 }
