@@ -13,7 +13,7 @@ DSA_SANITIZE=${DSA_SANITIZE}")
 endfunction()
 
 foreach(name lints command_line options run chat inspect tokenize verify interrupt cache serve serve_access
-    serve_clock serve_disk serve_faults serve_soak openai_client lm_eval page train tokenizers)
+    serve_clock serve_disk serve_faults serve_soak serve_tools openai_client lm_eval page train tokenizers)
   dsa_system_test(${name})
 endforeach()
 get_property(tiers GLOBAL PROPERTY DSA_TIERS)

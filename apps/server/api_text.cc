@@ -19,8 +19,9 @@ std::vector<int32_t> encode(Fields& fields, const ModelInfo& model) {
   std::string text;
   if (prompt) {
     text = *prompt;
-    for (const char* other : {"tools", "tool_choice", "parallel_tool_calls", "response_format",
-                              "reasoning_effort", "thinking", "chat_template_kwargs"}) {
+    for (const char* other :
+         {"tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort",
+          "thinking", "chat_template_kwargs", "continue_final_message", "add_generation_prompt"}) {
       if (fields.find(other) != nullptr) fields.refuse(other, "given, want it only with messages");
     }
   } else {

@@ -5,63 +5,11 @@
 #include <utility>
 
 #include "server/api_request.h"
+#include "server/chat_messages.h"
 #include "server/fields.h"
 
 namespace server {
 namespace {
-
-// Content may be text, or an array of text parts.
-void join_content(Fields& fields, const std::string& path, Json& message) {
-  const auto content = message.find("content");
-  if (content == message.end() || !content->is_array()) return;
-  std::string text;
-  for (const Json& part : *content) {
-    const bool is_text = part.is_object() && part.value("type", Json()) == Json("text") &&
-                         part.contains("text") && part["text"].is_string();
-    if (!is_text) {
-      fields.refuse(path + ".content", part, "parts of type \"text\"");
-      return;
-    }
-    text += part["text"].get<std::string>();
-  }
-  *content = text;
-}
-
-constexpr const char* kMessageFields[] = {
-    "role",    "content",     "name",  "tool_calls",    "reasoning_content", "tool_call_id",
-    "refusal", "annotations", "audio", "function_call", "reasoning"};
-
-// Messages as dsa::parse_messages reads them.
-Json read_messages(Fields& fields) {
-  const Json* given = fields.find("messages");
-  if (given == nullptr) {
-    fields.refuse("messages", "missing, want an array");
-    return {};
-  }
-  if (!given->is_array() || given->empty()) {
-    fields.refuse("messages", *given, "an array of at least one message");
-    return {};
-  }
-  Json messages = *given;
-  for (size_t i = 0; i < messages.size() && !fields.error(); ++i) {
-    Json& message = messages[i];
-    const std::string path = fmt::format("messages[{}]", i);
-    if (!message.is_object()) {
-      fields.refuse(path, message, "an object");
-      break;
-    }
-    for (const auto& field : message.items()) {
-      const std::string& key = field.key();
-      const bool known = std::any_of(std::begin(kMessageFields), std::end(kMessageFields),
-                                     [&](const char* name) { return key == name; });
-      if (!known) fields.refuse(path + "." + key.substr(0, 100), "unknown field");
-    }
-    // What OpenAI calls developer is a system message; V3.2 means something else by that name.
-    if (message.value("role", Json()) == Json("developer")) message["role"] = "system";
-    join_content(fields, path, message);
-  }
-  return messages;
-}
 
 struct ToolChoice {
   bool none = false;
@@ -214,22 +162,37 @@ bool read_thinking(Fields& fields) {
   return thinking;
 }
 
-// The text of the prompt. There is a system message for the extras where none was given; errors are
-// those of the messages as they were sent.
-dsa::Result<std::string> encode(const Json& json, const SystemExtras& extras, bool thinking) {
-  const dsa::ChatOptions options{thinking, true, true};
-  auto messages = dsa::parse_messages(dump(json));
-  if (!messages.ok()) return messages.status();
-  auto plain = dsa::encode_chat(*messages, options);
+// There is a system message for the extras where none was given; errors are those of the messages
+// as they were sent.
+dsa::Result<std::string> encode(std::vector<dsa::ChatMessage> messages,
+                                const SystemExtras& extras,
+                                const dsa::ChatOptions& options) {
+  auto plain = dsa::encode_chat(messages, options);
   if (!plain.ok() || (extras.tools.empty() && extras.schema.empty())) return plain;
-  if (messages->front().role != "system") {
+  if (messages.front().role != "system") {
     dsa::ChatMessage system;
     system.role = "system";
-    messages->insert(messages->begin(), system);
+    messages.insert(messages.begin(), system);
   }
-  messages->front().tools = extras.tools;
-  messages->front().response_format = extras.schema;
-  return dsa::encode_chat(*messages, options);
+  messages.front().tools = extras.tools;
+  messages.front().response_format = extras.schema;
+  return dsa::encode_chat(messages, options);
+}
+
+// Text and the beginning of the answer.
+void write_prompt(Fields& fields,
+                  const Json& json,
+                  const SystemExtras& extras,
+                  bool thinking,
+                  ChatPrompt& prompt) {
+  dsa::ChatOptions options;
+  options.thinking = thinking;
+  auto messages = dsa::parse_messages(dump(json));
+  if (!messages.ok()) return fields.adopt(api_error(messages.status()));
+  prompt.format.thinking = dsa::begins_with_reasoning(*messages, options);
+  auto text = encode(std::move(*messages), extras, options);
+  if (!text.ok()) return fields.adopt(api_error(text.status()));
+  prompt.text = std::move(*text);
 }
 
 }  // namespace
@@ -238,7 +201,7 @@ ChatPrompt read_chat_prompt(Fields& fields, const ModelInfo& model) {
   if (!model.chat.ok()) fields.refuse("messages", model.chat.message() + " (/v1/completions)");
   ChatPrompt prompt;
   SystemExtras extras;
-  prompt.format.thinking = read_thinking(fields);
+  const bool thinking = read_thinking(fields);
   const Json messages = read_messages(fields);
   read_tools(fields, extras, prompt);
   const bool forced_tools = prompt.grammar.has_value();
@@ -247,13 +210,13 @@ ChatPrompt read_chat_prompt(Fields& fields, const ModelInfo& model) {
     fields.refuse("response_format", "given with a required tool_choice, want one of them");
   }
   if (fields.error()) return prompt;
-  if (prompt.grammar && prompt.format.thinking) prompt.grammar = prompt.grammar->after_reasoning();
-  auto text = encode(messages, extras, prompt.format.thinking);
-  if (text.ok()) {
-    prompt.text = std::move(*text);
-  } else {
-    fields.adopt(api_error(text.status()));
+  const bool continues = messages.back().value("prefix", Json()) == Json(true);
+  if (continues && prompt.grammar && !forced_tools) {
+    fields.refuse("response_format", "given with a message to continue, want one of them");
+    return prompt;
   }
+  write_prompt(fields, messages, extras, thinking, prompt);
+  if (prompt.grammar && prompt.format.thinking) prompt.grammar = prompt.grammar->after_reasoning();
   return prompt;
 }
 

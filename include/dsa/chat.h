@@ -29,7 +29,8 @@ Status check_chat_encoding(std::string_view model_type, const Tokenizer& tokeniz
 
 struct ToolCall {
   std::string name;
-  std::string arguments;  // JSON text of an object
+  std::string arguments;  // JSON text of an object; other text is written as one argument
+  std::string id{};       // pairs it with its result
 };
 
 struct ChatMessage {
@@ -37,6 +38,8 @@ struct ChatMessage {
   std::string content;               // for tool: the result
   std::string reasoning;             // assistant only
   std::vector<ToolCall> tool_calls;  // assistant only
+  std::string tool_call_id;          // tool only: the call it answers; "": the next one
+  bool prefix = false;               // the last message, by the assistant: the answer continues it
   std::string tools;            // system, developer: JSON array [{"type":"function",...}] or ""
   std::string response_format;  // system, developer: JSON schema or ""
 };
@@ -46,19 +49,29 @@ struct ChatOptions {
   bool drop_thinking = true;  // omit reasoning from before the last user message; the encoding has
                               // no place for it there, so false has no effect
   bool add_bos = true;        // start with the begin-of-sentence token
+  bool open_turn = true;      // when the last message leaves it to nobody to speak, it is the
+                              // assistant's turn
 };
 
 // The messages of an OpenAI-style JSON array, e.g. [{"role":"user","content":"Hi"}]. Fields read:
-// role, content, reasoning_content, tool_calls, tools, response_format; others are ignored.
+// role, content, reasoning_content (or reasoning), tool_calls, tool_call_id, prefix, tools,
+// response_format; others are ignored. Arguments of calls may be "", null or an object as well.
 // Errors   kInvalidArgument: not JSON or nested deeper than 128; otherwise the message names the
 //          index and the field, e.g. `messages[2].role: "bot", want ...`
 Result<std::vector<ChatMessage>> parse_messages(std::string_view messages_json);
 
-// The prompt, up to where the assistant's answer begins.
-// Errors   kInvalidArgument: an unknown role, a tool result without its call, a user message
-//          or developer message without text, JSON text that is not JSON; names index and field
+// The prompt, up to where the assistant's answer begins. Results of tools come in the order of
+// their calls. A system message behind a user message or results is written at the end of that
+// turn, after a blank line. Arguments that are no JSON object are one text argument "arguments".
+// Errors   kInvalidArgument: an unknown role, a tool result without its call, a call without a
+//          result among others that have one, a developer message without text, a prefix that
+//          cannot be continued, tools or a schema that are not JSON; names index and field
 Result<std::string> encode_chat(std::span<const ChatMessage> messages, const ChatOptions& options);
 Result<std::string> encode_chat(std::string_view messages_json, const ChatOptions& options);
+
+// Whether the answer to that prompt begins with reasoning: when thinking, unless it continues a
+// message's content.
+bool begins_with_reasoning(std::span<const ChatMessage> messages, const ChatOptions& options);
 
 struct ParsedCompletion {
   std::string content;

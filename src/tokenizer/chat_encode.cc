@@ -3,6 +3,7 @@
 
 #include "common/status_macros.h"
 #include "tokenizer/chat_tokens.h"
+#include "tokenizer/chat_turns.h"
 #include "tokenizer/python_json.h"
 
 namespace dsa {
@@ -52,18 +53,20 @@ class PromptWriter {
   Result<std::string> write();
 
  private:
-  Status write_message(std::size_t i);
+  Status write_turn(const ChatTurn& turn);
   Status write_system(std::size_t i);
-  Status write_user(std::size_t i);
-  Status write_developer(std::size_t i);
+  Status write_notes(const ChatTurn& turn);
+  Status write_user(const ChatTurn& turn);
+  Status write_developer(const ChatTurn& turn);
   Status write_assistant(std::size_t i);
   Status write_tool_calls(std::size_t i);
-  Status write_arguments(std::size_t i, std::size_t call);
-  Status write_tool_results(std::size_t i);
+  void write_arguments(const ToolCall& call);
+  Status write_tool_result(const ChatTurn& turn);
   Status write_tools(std::size_t i);
   Status write_response_format(std::size_t i);
-  void write_speaker(std::string_view content, std::size_t i);
+  void open_answer(std::size_t i);
   Status check_fields(std::size_t i) const;
+  Status check_prefix(std::size_t i) const;
 
   template <class... Parts>
   void put(const Parts&... parts) {
@@ -73,6 +76,7 @@ class PromptWriter {
   std::span<const ChatMessage> messages_;
   ChatOptions options_;
   std::ptrdiff_t last_user_ = -1;  // index of the last user or developer message
+  bool open_ = false;              // it is the assistant's turn
   std::string prompt_;
 };
 
@@ -86,19 +90,25 @@ PromptWriter::PromptWriter(std::span<const ChatMessage> messages, const ChatOpti
 
 Result<std::string> PromptWriter::write() {
   if (options_.add_bos) put(kBegin);
-  for (std::size_t i = 0; i < messages_.size(); ++i)
-    DSA_RETURN_IF_ERROR(write_message(i));
+  DSA_ASSIGN_OR_RETURN(const std::vector<ChatTurn> turns, arrange_turns(messages_));
+  for (const ChatTurn& turn : turns)
+    DSA_RETURN_IF_ERROR(write_turn(turn));
+  if (options_.open_turn && !open_ && !turns.empty()) {
+    put(kAssistant, options_.thinking ? kThink : kEndThink);
+  }
   return std::move(prompt_);
 }
 
-Status PromptWriter::write_message(std::size_t i) {
+Status PromptWriter::write_turn(const ChatTurn& turn) {
+  const std::size_t i = turn.message;
   DSA_RETURN_IF_ERROR(check_fields(i));
   const std::string& role = messages_[i].role;
-  if (role == "system") return write_system(i);
-  if (role == "user") return write_user(i);
-  if (role == "developer") return write_developer(i);
+  if (role == "user") return write_user(turn);
+  if (role == "developer") return write_developer(turn);
   if (role == "assistant") return write_assistant(i);
-  if (role == "tool") return write_tool_results(i);
+  if (role == "tool") return write_tool_result(turn);
+  open_ = false;
+  if (role == "system") return write_system(i);
   return invalid_argument("messages[{}].role: {}, want system, developer, user, assistant or tool",
                           i, dump_json_string(role));
 }
@@ -118,7 +128,20 @@ Status PromptWriter::check_fields(std::size_t i) const {
   if (message.role != "assistant" && !message.tool_calls.empty()) {
     return wrong("tool_calls", "assistant");
   }
-  return Status();
+  return message.prefix ? check_prefix(i) : Status();
+}
+
+Status PromptWriter::check_prefix(std::size_t i) const {
+  const bool last = i + 1 == messages_.size();
+  if (!last || messages_[i].role != "assistant") {
+    return invalid_argument(
+        "messages[{}].prefix: true, want it only for an assistant message at "
+        "the end",
+        i);
+  }
+  if (messages_[i].tool_calls.empty()) return Status();
+  return invalid_argument("messages[{}].tool_calls: given, want only text in a message to continue",
+                          i);
 }
 
 Status PromptWriter::write_system(std::size_t i) {
@@ -159,43 +182,55 @@ Status PromptWriter::write_response_format(std::size_t i) {
   return Status();
 }
 
-// Ends with the assistant's turn to speak: it thinks only in answer to the last user message.
-void PromptWriter::write_speaker(std::string_view content, std::size_t i) {
-  const bool thinks = options_.thinking && static_cast<std::ptrdiff_t>(i) == last_user_;
-  put(content, kAssistant, thinks ? kThink : kEndThink);
-}
-
-Status PromptWriter::write_user(std::size_t i) {
-  put(kUser);
-  write_speaker(messages_[i].content, i);
+Status PromptWriter::write_notes(const ChatTurn& turn) {
+  for (const std::size_t note : turn.notes) {
+    DSA_RETURN_IF_ERROR(check_fields(note));
+    put("\n\n");
+    DSA_RETURN_IF_ERROR(write_system(note));
+  }
   return Status();
 }
 
-Status PromptWriter::write_developer(std::size_t i) {
+Status PromptWriter::write_user(const ChatTurn& turn) {
+  put(kUser, messages_[turn.message].content);
+  DSA_RETURN_IF_ERROR(write_notes(turn));
+  open_answer(turn.message);
+  return Status();
+}
+
+// It is the assistant's turn to speak: it thinks only in answer to the last user message.
+void PromptWriter::open_answer(std::size_t i) {
+  const bool thinks = options_.thinking && static_cast<std::ptrdiff_t>(i) == last_user_;
+  put(kAssistant, thinks ? kThink : kEndThink);
+  open_ = true;
+}
+
+Status PromptWriter::write_developer(const ChatTurn& turn) {
+  const std::size_t i = turn.message;
   if (messages_[i].content.empty()) {
     return invalid_argument("messages[{}].content: empty, want text for role \"developer\"", i);
   }
   put(kUser);
   DSA_RETURN_IF_ERROR(write_tools(i));
   DSA_RETURN_IF_ERROR(write_response_format(i));
-  put("\n\n# The user's message is: ");
-  write_speaker(messages_[i].content, i);
+  put("\n\n# The user's message is: ", messages_[i].content);
+  DSA_RETURN_IF_ERROR(write_notes(turn));
+  open_answer(i);
   return Status();
 }
 
 // Reasoning is shown only after the last user message, whatever drop_thinking says.
 Status PromptWriter::write_assistant(std::size_t i) {
   const ChatMessage& message = messages_[i];
+  if (message.prefix && !open_) put(kAssistant, options_.thinking ? kThink : kEndThink);
+  open_ = message.prefix;
   if (options_.thinking && static_cast<std::ptrdiff_t>(i) > last_user_) {
-    if (message.reasoning.empty() && message.tool_calls.empty()) {
-      return invalid_argument(
-          "messages[{}].reasoning_content: empty, want text in thinking mode after the last user "
-          "message",
-          i);
-    }
-    put(message.reasoning, kEndThink);
+    put(message.reasoning);
+    if (message.prefix && message.content.empty()) return Status();  // the reasoning goes on
+    put(kEndThink);
   }
   put(message.content);
+  if (message.prefix) return Status();
   DSA_RETURN_IF_ERROR(write_tool_calls(i));
   put(kEnd);
   return Status();
@@ -207,52 +242,42 @@ Status PromptWriter::write_tool_calls(std::size_t i) {
   put("\n\n", kOpenCalls, "\n");
   for (std::size_t call = 0; call < calls.size(); ++call) {
     put(kOpenInvoke, calls[call].name, "\">\n");
-    DSA_RETURN_IF_ERROR(write_arguments(i, call));
+    write_arguments(calls[call]);
     put("\n", kCloseInvoke, "\n");
   }
   put(kCloseCalls);
   return Status();
 }
 
-Status PromptWriter::write_arguments(std::size_t i, std::size_t call) {
-  const auto arguments = parse_json(messages_[i].tool_calls[call].arguments);
-  const auto wrong = [&](std::string_view got) {
-    return invalid_argument(
-        "messages[{}].tool_calls[{}].function.arguments: {}, want the JSON text of an object", i,
-        call, got);
+// What a model wrote and is no object stays as it wrote it: the result says what was wrong with it.
+void PromptWriter::write_arguments(const ToolCall& call) {
+  const auto argument = [this](std::string_view name, bool text, std::string_view value) {
+    put(kOpenParameter, name, kIsString, text ? "true" : "false", "\">", value, kCloseParameter);
   };
-  if (!arguments.ok()) return wrong(arguments.status().message());
-  if (arguments->kind != JsonKind::kObject) return wrong(json_kind_name(arguments->kind));
+  if (call.arguments.find_first_not_of(" \t\r\n") == std::string::npos) return;
+  const auto arguments = parse_json(call.arguments);
+  if (!arguments.ok() || arguments->kind != JsonKind::kObject) {
+    return argument("arguments", true, call.arguments);
+  }
   for (std::size_t a = 0; a < arguments->members.size(); ++a) {
     const JsonValue& value = arguments->members[a];
     const bool text = value.kind == JsonKind::kString;
-    put(a > 0 ? "\n" : "", kOpenParameter, value.key, kIsString, text ? "true" : "false", "\">",
-        text ? value.text : dump_json(value), kCloseParameter);
+    put(a > 0 ? "\n" : "");
+    argument(value.key, text, text ? value.text : dump_json(value));
   }
-  return Status();
 }
 
-// Results follow the calls they answer, one message each, and close when all calls are answered.
-Status PromptWriter::write_tool_results(std::size_t i) {
-  std::size_t caller = i;
-  while (caller > 0 && messages_[caller].role == "tool")
-    --caller;
-  const std::size_t n_calls = messages_[caller].tool_calls.size();
-  const std::size_t n_results = i - caller;
-  if (n_results == 0 || n_results > n_calls) {
-    return invalid_argument("messages[{}].role: \"tool\", want one for each tool call before it",
-                            i);
-  }
-  put(n_results == 1 ? "\n\n<function_results>" : "", "\n<result>", messages_[i].content,
+// One message for each result; after the last one the assistant goes on.
+Status PromptWriter::write_tool_result(const ChatTurn& turn) {
+  const std::size_t i = turn.message;
+  put(turn.first_result ? "\n\n<function_results>" : "", "\n<result>", messages_[i].content,
       "</result>");
-  const bool last = i + 1 == messages_.size() || messages_[i + 1].role != "tool";
-  if (n_results < n_calls) {
-    if (!last) return Status();
-    return invalid_argument("messages[{}].tool_calls: followed by {} tool messages, want {}",
-                            caller, n_results, n_calls);
-  }
+  if (!turn.last_result) return Status();
+  put("\n</function_results>");
+  DSA_RETURN_IF_ERROR(write_notes(turn));
   const bool thinks = options_.thinking && static_cast<std::ptrdiff_t>(i) >= last_user_;
-  put("\n</function_results>\n\n", thinks ? kThink : kEndThink);
+  put("\n\n", thinks ? kThink : kEndThink);
+  open_ = true;
   return Status();
 }
 
@@ -265,6 +290,12 @@ Result<std::string> encode_chat(std::span<const ChatMessage> messages, const Cha
 Result<std::string> encode_chat(std::string_view messages_json, const ChatOptions& options) {
   DSA_ASSIGN_OR_RETURN(const std::vector<ChatMessage> messages, parse_messages(messages_json));
   return encode_chat(messages, options);
+}
+
+bool begins_with_reasoning(std::span<const ChatMessage> messages, const ChatOptions& options) {
+  const bool continues =
+      !messages.empty() && messages.back().prefix && !messages.back().content.empty();
+  return options.thinking && !continues;
 }
 
 }  // namespace dsa

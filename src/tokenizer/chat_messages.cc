@@ -47,7 +47,11 @@ Result<ToolCall> read_tool_call(const Field& call) {
   DSA_RETURN_IF_ERROR(expect(function, JsonKind::kObject));
   ToolCall result;
   DSA_ASSIGN_OR_RETURN(result.name, required_string(function.member("name")));
-  DSA_ASSIGN_OR_RETURN(result.arguments, required_string(function.member("arguments")));
+  const Field arguments = function.member("arguments");
+  const bool object = !arguments.absent() && arguments.value->kind == JsonKind::kObject;
+  DSA_ASSIGN_OR_RETURN(result.arguments, object ? Result<std::string>(dump_json(*arguments.value))
+                                                : optional_string(arguments));
+  DSA_ASSIGN_OR_RETURN(result.id, optional_string(call.member("id")));
   return result;
 }
 
@@ -71,12 +75,18 @@ Result<ChatMessage> read_message(const Field& message) {
   DSA_RETURN_IF_ERROR(expect(message, JsonKind::kObject));
   ChatMessage result;
   DSA_ASSIGN_OR_RETURN(result.role, required_string(message.member("role")));
-  const bool speaks = result.role == "user" || result.role == "tool";
   const Field content = message.member("content");
   DSA_ASSIGN_OR_RETURN(result.content,
-                       speaks ? required_string(content) : optional_string(content));
+                       result.role == "user" ? required_string(content) : optional_string(content));
   DSA_ASSIGN_OR_RETURN(result.reasoning, optional_string(message.member("reasoning_content")));
+  if (result.reasoning.empty()) {
+    DSA_ASSIGN_OR_RETURN(result.reasoning, optional_string(message.member("reasoning")));
+  }
   DSA_ASSIGN_OR_RETURN(result.tool_calls, read_tool_calls(message.member("tool_calls")));
+  DSA_ASSIGN_OR_RETURN(result.tool_call_id, optional_string(message.member("tool_call_id")));
+  const Field prefix = message.member("prefix");
+  if (!prefix.absent()) DSA_RETURN_IF_ERROR(expect(prefix, JsonKind::kBool));
+  result.prefix = !prefix.absent() && prefix.value->text == "true";
   const Field tools = message.member("tools");
   if (!tools.absent()) DSA_RETURN_IF_ERROR(expect(tools, JsonKind::kArray));
   result.tools = dump_unless_empty(tools);

@@ -152,6 +152,97 @@ TEST(ApiRequest, AMessageIsNamedByItsPlaceInTheRequestAlsoBesideTools) {
   EXPECT_EQ(param(read_chat_request(*parse_json(text), model(), {})), "messages[1].role");
 }
 
+std::string prompt_of(const std::string& messages, const std::string& fields = "") {
+  const std::string text = "{\"messages\":[" + messages + "]" + fields + "}";
+  const ApiRequest request = good(read_chat_request(*parse_json(text), model(), {}));
+  std::string prompt;
+  if (request.prompts.empty()) return prompt;
+  for (const int32_t id : request.prompts[0])
+    prompt += model().tokenizer->token_text(id);
+  return prompt;
+}
+
+std::string param_of(const std::string& messages, const std::string& fields = "") {
+  const std::string text = "{\"messages\":[" + messages + "]" + fields + "}";
+  return param(read_chat_request(*parse_json(text), model(), {}));
+}
+
+constexpr const char* kUser = R"({"role":"user","content":"x"})";
+
+TEST(ApiRequest, FieldsOfMessagesThatSayNothingToTheModelArePassedOver) {
+  const std::string user = kUser;
+  const std::string plain = prompt_of(user + R"(,{"role":"assistant","content":"y"},)" + user);
+  for (const char* extra :
+       {R"("name":"a")", R"("cache_control":{"type":"ephemeral"})",
+        R"("reasoning_details":[{"a":1}])", R"("thinking_blocks":[])",
+        R"("provider_specific_fields":{"a":1})", R"("refusal":null)", R"("audio":null)",
+        R"("function_call":null)", R"("annotations":[{"type":"url"}])", R"("tool_calls":[])",
+        R"("tool_calls":null)", R"("prefix":false)", R"("images":[])", R"("anything":null)",
+        R"("reasoning":null)", R"("id":"msg_1")"}) {
+    EXPECT_EQ(prompt_of(user + R"(,{"role":"assistant","content":"y",)" + extra + "}," + user),
+              plain)
+        << extra;
+  }
+  for (const char* extra : {"refusal", "audio", "function_call", "images", "contents"}) {
+    EXPECT_EQ(
+        param_of(user + R"(,{"role":"assistant","content":"y",")" + extra + R"(":"z"},)" + user),
+        std::string("messages[1].") + extra);
+  }
+}
+
+TEST(ApiRequest, PartsOfContentAreLinesOfOneText) {
+  const std::string begin = R"({"role":"user","content":)";
+  EXPECT_EQ(prompt_of(begin + R"([{"type":"text","text":"a","cache_control":{}},
+                      {"type":"input_text","text":"b"},"c",{"type":"text","text":""}]})"),
+            prompt_of(begin + R"("a\nb\nc"})"));
+  EXPECT_EQ(prompt_of(begin + "[]}"), prompt_of(begin + R"(""})"));
+  EXPECT_EQ(param_of(begin + R"([{"type":"image_url","image_url":{}}]})"), "messages[0].content");
+  EXPECT_EQ(param_of(begin + "null}"), "messages[0].content");
+}
+
+TEST(ApiRequest, ADeveloperMessageIsASystemMessageWhereverItStands) {
+  const std::string user = kUser;
+  const std::string late = prompt_of(user + R"(,{"role":"developer","content":"be brief"})");
+  EXPECT_EQ(late, prompt_of(user + R"(,{"role":"system","content":"be brief"})"));
+  EXPECT_LT(late.find("be brief"), late.find("<｜Assistant｜>"));
+}
+
+TEST(ApiRequest, AnAssistantMessageAtTheEndIsContinuedOnlyWhenAsked) {
+  const std::string begin = std::string(kUser) + R"(,{"role":"assistant","content":"God made")";
+  const std::string end = "</think>God made";
+  const auto continues = [&](const std::string& prompt) {
+    return prompt.substr(prompt.size() - end.size()) == end;
+  };
+  EXPECT_FALSE(continues(prompt_of(begin + "}")));
+  EXPECT_TRUE(continues(prompt_of(begin + R"(,"prefix":true})")));
+  EXPECT_TRUE(continues(prompt_of(begin + "}", R"(,"continue_final_message":true)")));
+  EXPECT_TRUE(continues(
+      prompt_of(begin + "}", R"(,"continue_final_message":true,"add_generation_prompt":false)")));
+  const std::string text = "{\"messages\":[" + begin + R"(,"prefix":true}],"thinking":{"type":
+      "enabled"}})";
+  EXPECT_FALSE(good(read_chat_request(*parse_json(text), model(), {})).format.thinking);
+  EXPECT_EQ(param_of(begin + R"(,"prefix":true},)" + kUser), "messages[1].prefix");
+  EXPECT_EQ(param_of(kUser, R"(,"continue_final_message":true)"), "continue_final_message");
+  EXPECT_EQ(param_of(kUser, R"(,"add_generation_prompt":false)"), "add_generation_prompt");
+  EXPECT_EQ(param_of(begin + "}", R"(,"continue_final_message":true,"add_generation_prompt":true)"),
+            "add_generation_prompt");
+  EXPECT_EQ(param_of(begin + R"(,"prefix":true})", R"(,"response_format":{"type":"json_object"})"),
+            "response_format");
+}
+
+TEST(ApiRequest, ResultsOfToolsAnswerTheCallOfTheirId) {
+  const std::string begin =
+      std::string(kUser) + R"(,{"role":"assistant","content":null,"tool_calls":
+      [{"id":"a","type":"function","function":{"name":"f","arguments":""}},
+       {"id":"b","type":"function","function":{"name":"f","arguments":"{\"x\": "}}]},)";
+  const std::string a = R"({"role":"tool","tool_call_id":"a","content":"1"})";
+  const std::string b = R"({"role":"tool","tool_call_id":"b","content":null})";
+  EXPECT_EQ(prompt_of(begin + b + "," + a), prompt_of(begin + a + "," + b));
+  EXPECT_EQ(param_of(begin + a), "messages[1].tool_calls");
+  EXPECT_EQ(param_of(begin + a + R"(,{"role":"tool","tool_call_id":"c","content":"1"})"),
+            "messages[3].tool_call_id");
+}
+
 TEST(ApiRequest, ChoicesAreCountedOverAllPrompts) {
   ApiLimits limits;
   limits.max_choices = 4;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -117,8 +118,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadChat{R"([{"role": "user", "content": ["x"]}])",
                 "messages[0].content: an array, want a string"},
         BadChat{R"([{"role": "user"}])", "messages[0].content: missing, want a string"},
-        BadChat{R"([{"role": "tool", "content": null}])",
-                "messages[0].content: null, want a string"},
+        BadChat{R"([{"role": "tool", "content": null}])", "messages[0].role: \"tool\", want one"},
+        BadChat{R"([{"role": "assistant", "prefix": "yes"}])",
+                "messages[0].prefix: a string, want true or false"},
         BadChat{R"([{"role": "developer", "content": ""}])", "messages[0].content: empty"},
         BadChat{R"([{"role": "system", "tools": {}}])",
                 "messages[0].tools: an object, want an array"},
@@ -133,15 +135,10 @@ INSTANTIATE_TEST_SUITE_P(
     Calls,
     BadMessages,
     testing::Values(
-        BadChat{"[" USER R"(, {"role": "assistant", "content": "y"}])",
-                "messages[1].reasoning_content: empty, want text"},
         BadChat{R"([{"role": "assistant", "tool_calls": [{}]}])",
                 "messages[0].tool_calls[0].function: missing, want an object"},
-        BadChat{"[" USER ", " CALL("{}") "]",
-                "messages[1].tool_calls[0].function.arguments: an object, want a string"},
-        BadChat{"[" USER ", " CALL("\"[]\"") "]",
-                "messages[1].tool_calls[0].function.arguments: an array, want"},
-        BadChat{"[" USER ", " CALL("\"{\"") "]", "messages[1].tool_calls[0].function.arguments: "},
+        BadChat{"[" USER ", " CALL("7") "]",
+                "messages[1].tool_calls[0].function.arguments: a number, want a string"},
         BadChat{R"([{"role": "tool", "content": "x"}])", "messages[0].role: \"tool\", want one"},
         BadChat{"[" USER R"(, {"role": "tool", "content": "x"}])", "messages[1].role: \"tool\""},
         BadChat{
@@ -153,6 +150,162 @@ INSTANTIATE_TEST_SUITE_P(
                    {"function": {"name": "g", "arguments": "{}"}}]},
                    {"role": "tool", "content": "x"}, {"role": "user", "content": "x"}])",
                 "messages[0].tool_calls: followed by 1 tool messages, want 2"}));
+
+#define CALLS                                                                     \
+  R"({"role": "assistant", "tool_calls": [)"                                      \
+  R"({"id": "c1", "function": {"name": "f", "arguments": "{\"city\": \"A\"}"}},)" \
+  R"({"id": "c2", "function": {"name": "f", "arguments": "{\"city\": \"B\"}"}}]})"
+#define RESULT(id, text) \
+  R"({"role": "tool", "tool_call_id": ")" id R"(", "content": ")" text R"("})"
+
+INSTANTIATE_TEST_SUITE_P(
+    Pairs,
+    BadMessages,
+    testing::Values(
+        BadChat{"[" USER ", " CALLS ", " RESULT("c3", "x") "]",
+                "messages[2].tool_call_id: \"c3\", want an id of messages[1].tool_calls: \"c1\", "
+                "\"c2\""},
+        BadChat{"[" USER ", " CALLS ", " RESULT("c1", "x") ", " RESULT("c1", "y") "]",
+                "messages[3].tool_call_id: \"c1\", answered in messages[2] already"},
+        BadChat{"[" USER ", " CALLS ", " RESULT("c1", "x") ", " USER "]",
+                "messages[1].tool_calls: followed by 1 tool messages, want 2; none has the id "
+                "\"c2\""}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Prefixes,
+    BadMessages,
+    testing::Values(
+        BadChat{R"([{"role": "user", "content": "x", "prefix": true}])",
+                "messages[0].prefix: true, want it only for an assistant message at the end"},
+        BadChat{R"([{"role": "assistant", "content": "x", "prefix": true}, )" USER "]",
+                "messages[0].prefix: true, want it only"},
+        BadChat{R"([{"role": "assistant", "prefix": true, "tool_calls": [{"function":
+                   {"name": "f", "arguments": "{}"}}]}])",
+                "messages[0].tool_calls: given, want only text"}));
+
+struct Prompt {
+  const char* messages;  // without the brackets
+  const char* chat;      // from the first user token on, with short names for tokens
+  const char* thinking;
+};
+
+void PrintTo(const Prompt& prompt, std::ostream* out) {
+  *out << prompt.messages;
+}
+
+class Prompts : public testing::TestWithParam<Prompt> {};
+
+std::string shortened(std::string prompt) {
+  const std::pair<std::string, std::string> names[] = {{"<｜begin▁of▁sentence｜>", ""},
+                                                       {"<｜end▁of▁sentence｜>", "<E>"},
+                                                       {"<｜User｜>", "<U>"},
+                                                       {"<｜Assistant｜>", "<A>"},
+                                                       {"｜DSML｜", "|"}};
+  for (const auto& [token, name] : names) {
+    for (size_t at = prompt.find(token); at != std::string::npos; at = prompt.find(token))
+      prompt.replace(at, token.size(), name);
+  }
+  return prompt;
+}
+
+TEST_P(Prompts, EndWhereTheAssistantGoesOn) {
+  const std::string messages = std::string("[") + GetParam().messages + "]";
+  for (const bool thinking : {false, true}) {
+    const auto prompt = encode_chat(messages, thinking ? kThinking : kChat);
+    ASSERT_TRUE(prompt.ok()) << prompt.status().message();
+    EXPECT_EQ(shortened(*prompt), thinking ? GetParam().thinking : GetParam().chat);
+    const auto parsed = parse_messages(messages);
+    EXPECT_EQ(begins_with_reasoning(*parsed, thinking ? kThinking : kChat),
+              thinking && prompt->rfind("<think>") != std::string::npos &&
+                  prompt->find("</think>", prompt->rfind("<think>")) == std::string::npos);
+  }
+}
+
+#define SYSTEM(text) R"({"role": "system", "content": ")" text R"("})"
+#define SAID(text) R"({"role": "assistant", "content": ")" text R"("})"
+
+INSTANTIATE_TEST_SUITE_P(
+    NotByTheUser,
+    Prompts,
+    testing::Values(Prompt{SYSTEM("S"), "S<A></think>", "S<A><think>"},
+                    Prompt{USER ", " SAID("y"), "<U>x<A></think>y<E><A></think>",
+                           "<U>x<A><think></think>y<E><A><think>"},
+                    Prompt{SYSTEM("S") ", " USER ", " SYSTEM("be brief"),
+                           "S<U>x\n\nbe brief<A></think>", "S<U>x\n\nbe brief<A><think>"},
+                    Prompt{USER ", " SYSTEM("a") ", " SYSTEM("b") ", " SAID("y") ", " USER,
+                           "<U>x\n\na\n\nb<A></think>y<E><U>x<A></think>",
+                           "<U>x\n\na\n\nb<A></think>y<E><U>x<A><think>"},
+                    Prompt{USER ", " SAID("y") ", " SYSTEM("S"), "<U>x<A></think>y<E>S<A></think>",
+                           "<U>x<A><think></think>y<E>S<A><think>"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Continued,
+    Prompts,
+    testing::Values(
+        Prompt{USER R"(, {"role": "assistant", "content": "God made", "prefix": true})",
+               "<U>x<A></think>God made", "<U>x<A><think></think>God made"},
+        Prompt{USER R"(, {"role": "assistant", "prefix": true, "reasoning_content": "So"})",
+               "<U>x<A></think>", "<U>x<A><think>So"},
+        Prompt{USER R"(, {"role": "assistant", "content": "y", "prefix": true, "reasoning": "So"})",
+               "<U>x<A></think>y", "<U>x<A><think>So</think>y"},
+        Prompt{R"({"role": "assistant", "content": "y", "prefix": true})", "<A></think>y",
+               "<A><think></think>y"}));
+
+#define PARAMETER_OF(name, value) \
+  "<|parameter name=\"" name "\" string=\"true\">" value "</|parameter>\n</|invoke>\n"
+#define BOTH_CALLS                                              \
+  "\n\n<|function_calls>\n<|invoke name=\"f\">\n" PARAMETER_OF( \
+      "city", "A") "<|invoke name=\"f\">\n" PARAMETER_OF("city", "B") "</|function_calls><E>"
+#define BOTH_RESULTS \
+  "\n\n<function_results>\n<result>of A</result>\n<result>of B</result>\n</function_results>\n\n"
+
+INSTANTIATE_TEST_SUITE_P(
+    Results,
+    Prompts,
+    testing::Values(
+        Prompt{USER ", " CALLS ", " RESULT("c2", "of B") ", " RESULT("c1", "of A"),
+               "<U>x<A></think>" BOTH_CALLS BOTH_RESULTS "</think>",
+               "<U>x<A><think></think>" BOTH_CALLS BOTH_RESULTS "<think>"},
+        Prompt{USER ", " CALLS R"(, {"role": "tool", "content": "of A"}, )" RESULT("c2", "of B"),
+               "<U>x<A></think>" BOTH_CALLS BOTH_RESULTS "</think>",
+               "<U>x<A><think></think>" BOTH_CALLS BOTH_RESULTS "<think>"},
+        Prompt{USER ", " CALLS
+                    ", " SYSTEM("hook") ", " RESULT("c1", "of A") ", " RESULT("c2", "of B"),
+               "<U>x<A></think>" BOTH_CALLS BOTH_RESULTS "hook\n\n</think>",
+               "<U>x<A><think></think>" BOTH_CALLS BOTH_RESULTS "hook\n\n<think>"},
+        Prompt{USER ", " CALL("\"{}\"") R"(, {"role": "tool", "content": null})",
+               "<U>x<A></think>\n\n<|function_calls>\n<|invoke name=\"f\">\n\n</|invoke>\n"
+               "</|function_calls><E>\n\n<function_results>\n<result></result>\n"
+               "</function_results>\n\n</think>",
+               "<U>x<A><think></think>\n\n<|function_calls>\n<|invoke name=\"f\">\n\n</|invoke>\n"
+               "</|function_calls><E>\n\n<function_results>\n<result></result>\n"
+               "</function_results>\n\n<think>"}));
+
+std::string invoke_of(const std::string& arguments) {
+  const auto prompt = encode_chat(R"([{"role": "user", "content": "x"}, {"role": "assistant",
+      "tool_calls": [{"function": {"name": "f", "arguments": )" +
+                                      arguments + "}}]}]",
+                                  kChat);
+  EXPECT_TRUE(prompt.ok()) << prompt.status().message();
+  const std::string text = shortened(*prompt);
+  const size_t begin = text.find("\"f\">\n") + 5;
+  return text.substr(begin, text.find("\n</|invoke>") - begin);
+}
+
+TEST(EncodeChat, WritesArgumentsThatAreNoObjectAsTheyWereWritten) {
+  for (const char* none : {R"("")", R"(" \n")", R"("{}")", "null", "{}"})
+    EXPECT_EQ(invoke_of(none), "") << none;
+  EXPECT_EQ(invoke_of(R"("{\"city\": \"Par")"),
+            "<|parameter name=\"arguments\" string=\"true\">{\"city\": \"Par</|parameter>");
+  EXPECT_EQ(invoke_of(R"("[1]")"),
+            "<|parameter name=\"arguments\" string=\"true\">[1]</|parameter>");
+  EXPECT_EQ(invoke_of(R"({"n": 1})"), "<|parameter name=\"n\" string=\"false\">1</|parameter>");
+}
+
+TEST(EncodeChat, LeavesTheTurnClosedWhenAsked) {
+  const auto prompt = encode_chat("[" USER ", " SAID("y") "]", {.open_turn = false});
+  EXPECT_EQ(shortened(*prompt), "<U>x<A></think>y<E>");
+}
 
 TEST(EncodeChat, RefusesDeepNestingOfAnyKind) {
   const std::string deep(100'000, '[');
@@ -230,6 +383,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadCompletion{"x<｜DSML｜invoke", false, "completion: byte 2: something else, want text"},
         BadCompletion{OPEN, false, "completion: byte 57: the end, want \"</｜DSML｜invoke>\""},
         BadCompletion{OPEN PARAMETER("maybe", "1"), false, "completion: byte 95: something else"},
+        BadCompletion{OPEN PARAMETER("true", "x</｜DSML｜invoke>"), false,
+                      "completion: byte 102: something else, want \"</｜DSML｜parameter>\""},
         BadCompletion{OPEN PARAMETER("false", "x"), false,
                       "completion: byte 102: something else, want JSON (parse error at line 1"},
         BadCompletion{OPEN PARAMETER("true", "1") PARAMETER("true", "2"), false,

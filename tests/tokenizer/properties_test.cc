@@ -134,7 +134,7 @@ RC_GTEST_PROP(ChatEncoding, ParsesBackWhatItEncoded, ()) {
   asked.role = "user";
   asked.content = "?";
 
-  const ChatOptions options{.thinking = thinking};
+  const ChatOptions options{.thinking = thinking, .open_turn = false};
   const std::vector<ChatMessage> both = {asked, said};
   const auto before = encode_chat(std::span(both).first(1), options);
   const auto whole = encode_chat(both, options);
