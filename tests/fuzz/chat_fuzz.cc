@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,12 @@ dsa::Result<std::string> rewrite(const dsa::ParsedCompletion& parsed, bool think
   return whole->substr(prompt->size());
 }
 
+// Arguments that are not UTF-8 are no JSON.
+bool has_json(const dsa::ParsedCompletion& parsed) {
+  return std::all_of(parsed.tool_calls.begin(), parsed.tool_calls.end(),
+                     [](const auto& call) { return nlohmann::json::accept(call.arguments); });
+}
+
 // Rewriting may respell JSON once ([1,2] as [1, 2]); from then on nothing changes.
 void parse(std::string_view text, bool thinking) {
   const auto first = dsa::parse_completion(text, thinking);
@@ -53,7 +60,7 @@ void parse(std::string_view text, bool thinking) {
     return;
   }
   const auto written = rewrite(*first, thinking);
-  if (!written.ok()) return;  // e.g. no reasoning, or arguments that are not UTF-8
+  if (!written.ok() || !has_json(*first)) return;
   const auto second = dsa::parse_completion(*written, thinking);
   if (!second.ok()) return;  // JSON text can hide the markup of a block in escapes
   const auto again = rewrite(*second, thinking);
@@ -104,7 +111,7 @@ void check_stream(std::string_view text, bool thinking) {
   for (const Calls calls : {Calls::kText, Calls::kRead, Calls::kDropped}) {
     const dsa::CompletionFormat format{thinking, calls, std::string(kTools)};
     const Streamed whole = stream(text, std::max<std::size_t>(text.size(), 1), format);
-    for (const std::size_t step : {1, 2, 7, 64}) {
+    for (const std::size_t step : {1U, 2U, 7U, 64U}) {
       const Streamed pieces = stream(text, step, format);
       if (!same(pieces.parsed, whole.parsed) || pieces.n_whole != whole.n_whole) std::abort();
     }

@@ -139,7 +139,7 @@ TEST(ApiRequest, AnEmptyListOfToolsIsNone) {
   const size_t plain = good(chat("")).prompts[0].size();
   const ApiRequest request = good(chat(R"("tools":[],"tool_choice":"auto","logit_bias":[])"));
   EXPECT_EQ(request.prompts[0].size(), plain);
-  EXPECT_FALSE(request.reads_tools);
+  EXPECT_EQ(request.format.calls, dsa::CompletionFormat::Calls::kText);
   good(chat(R"("tools":[],"tool_choice":"none","parallel_tool_calls":true)"));
   EXPECT_EQ(param(chat(R"("tools":[],"tool_choice":"required")")), "tool_choice");
   EXPECT_EQ(param(chat(R"("tools":{})")), "tools");
