@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
+
+#include "tokenizer/utf8.h"
 
 namespace dsa {
 namespace {
@@ -44,30 +47,28 @@ std::optional<Alphabet> Alphabet::of(std::span<const CodePointSet> sets) {
     }
   }
   Alphabet alphabet;
-  for (const CodePointSet& set : sets)
-    alphabet.symbols_.push_back(members_of(set, starts, kinds));
-  alphabet.fill(starts, kinds);
+  alphabet.starts_ = starts;
+  alphabet.kinds_ = std::move(kinds);
+  alphabet.fill();
   return alphabet;
 }
 
 // An interval between borders lies in a set as a whole or not at all.
-Alphabet::Symbols Alphabet::members_of(const CodePointSet& set,
-                                       std::span<const uint32_t> starts,
-                                       std::span<const uint8_t> kinds) {
+Alphabet::Symbols Alphabet::symbols_of(const CodePointSet& set) const {
   Symbols symbols;
   for (uint32_t code = 0; code < kAscii; ++code)
     symbols.set(code, set.contains(code));
   auto range = set.ranges().begin();
-  for (std::size_t i = 0; i < starts.size(); ++i) {
-    while (range != set.ranges().end() && range->last < starts[i])
+  for (std::size_t i = 0; i < starts_.size(); ++i) {
+    while (range != set.ranges().end() && range->last < starts_[i])
       ++range;
     if (range == set.ranges().end()) break;
-    if (range->first <= starts[i]) symbols.set(kAscii + std::size_t{kinds[i]});
+    if (range->first <= starts_[i]) symbols.set(kAscii + std::size_t{kinds_[i]});
   }
   return symbols;
 }
 
-void Alphabet::fill(std::span<const uint32_t> starts, std::span<const uint8_t> kinds) {
+void Alphabet::fill() {
   index_.reserve((kLastCodePoint + 1) >> kBlockBits);
   index_.push_back(0);
   blocks_.emplace_back();  // ASCII, which is never looked up here
@@ -83,12 +84,12 @@ void Alphabet::fill(std::span<const uint32_t> starts, std::span<const uint8_t> k
       continue;
     }
     for (uint32_t i = 0; i < kBlock; ++i) {
-      while (interval + 1 < starts.size() && starts[interval + 1] <= first + i)
+      while (interval + 1 < starts_.size() && starts_[interval + 1] <= first + i)
         ++interval;
-      block[i] = static_cast<char>(kAscii + kinds[interval]);
+      block[i] = static_cast<char>(kAscii + kinds_[interval]);
     }
-    const bool uniform = starts[interval] <= first;
-    const uint32_t end = interval + 1 < starts.size() ? starts[interval + 1] : kLastCodePoint + 1;
+    const bool uniform = starts_[interval] <= first;
+    const uint32_t end = interval + 1 < starts_.size() ? starts_[interval + 1] : kLastCodePoint + 1;
     same_until = uniform ? end : 0;
     const auto [entry, fresh] = known.emplace(block, static_cast<uint16_t>(blocks_.size()));
     if (fresh) blocks_.push_back(block);
@@ -96,13 +97,23 @@ void Alphabet::fill(std::span<const uint32_t> starts, std::span<const uint8_t> k
   }
 }
 
-std::size_t Alphabet::symbols_of(std::string_view text, char* symbols) const {
+SymbolText::SymbolText(const Alphabet& alphabet, std::string_view text)
+    : text_(text), plain_(is_ascii(text)) {
+  if (plain_) return;
+  symbols_.resize(text.size());
+  bytes_.resize(text.size() + 1);
+  n_ = alphabet.symbols_of(text, symbols_.data(), bytes_.data());
+  bytes_[n_] = static_cast<uint32_t>(text.size());
+}
+
+std::size_t Alphabet::symbols_of(std::string_view text, char* symbols, uint32_t* bytes) const {
   char* out = symbols;
   const auto byte = [&](std::size_t i) {
     return static_cast<uint32_t>(static_cast<uint8_t>(text[i]));
   };
   for (std::size_t i = 0; i < text.size();) {
     const uint32_t lead = byte(i);
+    *bytes++ = static_cast<uint32_t>(i);
     if (lead < kAscii) {
       *out++ = text[i++];
       continue;

@@ -142,17 +142,17 @@ std::string file_text(const BpeLearner& learner) {
   return file.dump() + "\n";
 }
 
-std::vector<PreTokenizerStage> stages_of(Regex regex) {
+Result<PreTokenizer> make_pre_tokenizer() {
+  DSA_ASSIGN_OR_RETURN(Pattern pattern, Pattern::read("pattern", kPattern, false));
   std::vector<PreTokenizerStage> stages;
-  stages.emplace_back(SplitStage{std::move(regex)});
-  return stages;
+  stages.emplace_back(SplitStage{std::move(pattern)});
+  return PreTokenizer::create(std::move(stages));
 }
 
 }  // namespace
 
 struct BpeTrainer::Impl {
-  Impl(const BpeTrainerOptions& o, Regex regex)
-      : options(o), pre_tokenizer(stages_of(std::move(regex))) {}
+  Impl(const BpeTrainerOptions& o, PreTokenizer p) : options(o), pre_tokenizer(std::move(p)) {}
 
   Status add_well_formed(std::string_view text) {
     scratch.allow_steps_for(text.size());
@@ -182,8 +182,8 @@ Result<BpeTrainer> BpeTrainer::create(const BpeTrainerOptions& options) {
   if (options.min_count < 1) {
     return invalid_argument("min_count: {}, want at least 1", options.min_count);
   }
-  DSA_ASSIGN_OR_RETURN(Regex regex, Regex::compile(kPattern, false));
-  return BpeTrainer(std::make_unique<Impl>(options, std::move(regex)));
+  DSA_ASSIGN_OR_RETURN(PreTokenizer pre_tokenizer, make_pre_tokenizer());
+  return BpeTrainer(std::make_unique<Impl>(options, std::move(pre_tokenizer)));
 }
 
 Status BpeTrainer::add(std::string_view text) {

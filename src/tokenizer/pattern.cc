@@ -304,12 +304,26 @@ Status PatternReader::close_group() {
   return Status();
 }
 
+Status check_size(std::string_view pattern) {
+  if (pattern.size() <= kMaxPattern) return Status();
+  return unsupported("a pattern of {} bytes, want at most {}", pattern.size(), kMaxPattern);
+}
+
 }  // namespace
 
-Result<std::vector<PatternPart>> read_pattern(std::string_view pattern) {
-  if (pattern.size() > kMaxPattern) {
-    return unsupported("a pattern of {} bytes, want at most {}", pattern.size(), kMaxPattern);
+Result<std::vector<PatternPart>> read_literal(std::string_view text) {
+  DSA_RETURN_IF_ERROR(check_size(text));
+  std::vector<PatternPart> parts;
+  for (PatternCursor in(text); !in.done();) {
+    const std::size_t at = in.at();
+    const uint32_t code = in.take_code_point();
+    parts.push_back({{}, CodePointSet(code, code), at});
   }
+  return parts;
+}
+
+Result<std::vector<PatternPart>> read_pattern(std::string_view pattern) {
+  DSA_RETURN_IF_ERROR(check_size(pattern));
   return PatternReader(pattern).read();
 }
 

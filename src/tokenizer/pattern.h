@@ -29,4 +29,7 @@ struct PatternPart {
 // Errors   kCorruption: not an expression; kUnsupported: see Refused; both name the byte
 Result<std::vector<PatternPart>> read_pattern(std::string_view pattern);
 
+// The pattern that matches this text alone, which must be UTF-8.
+Result<std::vector<PatternPart>> read_literal(std::string_view text);
+
 }  // namespace dsa

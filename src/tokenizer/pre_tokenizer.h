@@ -26,7 +26,7 @@ enum class SplitBehavior : uint8_t {
 };
 
 struct SplitStage {
-  Regex regex;
+  Pattern pattern;
   SplitBehavior behavior = SplitBehavior::kIsolated;
   bool invert = false;
 };
@@ -41,26 +41,33 @@ class PreTokenizer {
   // A piece is valid during the call only. A failure ends the cutting and is passed on.
   using Sink = std::function<Status(std::string_view piece)>;
 
-  explicit PreTokenizer(std::vector<PreTokenizerStage> stages) : stages_(std::move(stages)) {}
+  // Errors   kCorruption, kUnsupported: see Pattern::alphabet, Regex::compile
+  static Result<PreTokenizer> create(std::vector<PreTokenizerStage> stages);
 
-  // Gives the non-empty pieces of `text`, which must be UTF-8, in order.
+  // Gives the non-empty pieces of `text`, which must be UTF-8 of less than 4 GiB, in order.
   // Errors   kResourceExhausted: see RegexMatches::next; what `sink` gave
   Status split(std::string_view text, RegexScratch& scratch, const Sink& sink) const;
 
  private:
-  struct Call;  // scratch and sink of one call
+  struct Cut {
+    Regex regex;
+    SplitBehavior behavior;
+    bool invert;
+  };
+  using Stage = std::variant<Cut, PrefixSpaceStage>;
+  struct Call;   // scratch and sink of one call
+  struct Piece;  // of a text, in symbols
 
-  Status from_stage(std::size_t stage, std::string_view text, const Call& call) const;
-  Status at_stage(const SplitStage& split,
-                  std::size_t next,
-                  std::string_view text,
-                  const Call& call) const;
+  explicit PreTokenizer(Alphabet alphabet) : alphabet_(std::move(alphabet)) {}
+  Status from_stage(std::size_t stage, const Piece& piece, const Call& call) const;
+  Status at_stage(const Cut& cut, std::size_t next, const Piece& piece, const Call& call) const;
   Status at_stage(const PrefixSpaceStage& prefix,
                   std::size_t next,
-                  std::string_view text,
+                  const Piece& piece,
                   const Call& call) const;
 
-  std::vector<PreTokenizerStage> stages_;
+  Alphabet alphabet_;  // of all patterns: a text is read once
+  std::vector<Stage> stages_;
 };
 
 }  // namespace dsa

@@ -10,12 +10,15 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "dsa/status.h"
 
 #include "tokenizer/alphabet.h"
+#include "tokenizer/pattern.h"
 
 struct pcre2_real_code_8;
 struct pcre2_real_match_data_8;
@@ -44,8 +47,20 @@ class RegexScratch {
   std::unique_ptr<pcre2_real_match_context_8, Free> context_;
   std::unique_ptr<pcre2_real_match_data_8, Free> data_;
   int64_t steps_left_ = 0;
-  std::string symbols_;        // room for those of ...
-  std::size_t n_symbols_ = 0;  // ... the texts that are being matched, one behind the other
+};
+
+// What a regular expression is compiled from.
+struct Pattern {
+  std::string name;  // what errors call it
+  std::vector<PatternPart> parts;
+
+  // literal: the pattern matches only itself.
+  // Errors   see read_pattern()
+  static Result<Pattern> read(std::string name, std::string_view spelled, bool literal);
+
+  // An alphabet that tells apart what these do.
+  // Errors   kUnsupported: more than 128 kinds of characters
+  static Result<Alphabet> alphabet(std::span<const Pattern* const> patterns);
 };
 
 struct RegexMatch {
@@ -55,52 +70,38 @@ struct RegexMatch {
 
 class Regex {
  public:
-  // literal: the pattern matches only itself.
-  // Errors   kCorruption: not a regular expression; the message has the reason and the place
-  //          kUnsupported: an expression of something else than characters' kinds, see pattern.h
-  static Result<Regex> compile(std::string_view pattern, bool literal);
+  // The pattern must be one that the alphabet is of.
+  // Errors   kCorruption: PCRE2 refuses the pattern; the message has its reason and place
+  static Result<Regex> compile(const Pattern& pattern, const Alphabet& alphabet);
 
  private:
   friend class RegexMatches;
   struct Free {
     void operator()(pcre2_real_code_8* code) const;
   };
-  Regex() = default;
+  explicit Regex(pcre2_real_code_8* code) : code_(code) {}
 
-  std::unique_ptr<pcre2_real_code_8, Free> code_;  // null: literal_ is the pattern
-  Alphabet alphabet_;
-  std::string literal_;
+  std::unique_ptr<pcre2_real_code_8, Free> code_;
 };
 
-// The matches in one text, left to right; none overlap, and an empty one does not follow another
-// match without a gap. Of several on one scratch, the last one made is the first to go.
+// The matches in a string of symbols, left to right; none overlap, and an empty one does not follow
+// another match without a gap.
 class RegexMatches {
  public:
-  // `text` must be UTF-8 and stay where it is.
-  RegexMatches(const Regex& regex, std::string_view text, RegexScratch& scratch);
-  ~RegexMatches();
-  RegexMatches(const RegexMatches&) = delete;
-  RegexMatches& operator=(const RegexMatches&) = delete;
+  RegexMatches(const Regex& regex, std::string_view symbols, RegexScratch& scratch)
+      : regex_(regex), symbols_(symbols), scratch_(scratch) {}
 
   // Errors   kResourceExhausted: more backtracking than the scratch allows
   Result<std::optional<RegexMatch>> next();
 
  private:
-  int find_literal(RegexMatch& found);
-  int find_symbols(RegexMatch& found);
-  int match(std::string_view subject) const;
-  std::size_t byte_of(std::size_t symbol);
+  int match() const;
 
   const Regex& regex_;
-  std::string_view text_;
+  std::string_view symbols_;
   RegexScratch& scratch_;
-  std::size_t base_;  // where the symbols begin
-  std::size_t n_symbols_ = 0;
-  bool plain_;              // the text's bytes are its symbols
-  std::size_t from_ = 0;    // a symbol, or a byte for a literal: where the next search begins
-  std::size_t passed_ = 0;  // a symbol, and ...
-  std::size_t byte_ = 0;    // ... its byte
-  std::optional<std::size_t> last_end_;  // of a match, in bytes
+  std::size_t from_ = 0;                 // where the next search begins
+  std::optional<std::size_t> last_end_;  // of a match
 };
 
 }  // namespace dsa

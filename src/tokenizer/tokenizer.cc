@@ -182,6 +182,7 @@ Result<Tokenizer> Tokenizer::parse(std::string_view json, std::string_view name)
   DSA_ASSIGN_OR_RETURN(MergeTable merges, read_merges(root, vocabulary));
   DSA_ASSIGN_OR_RETURN(Normalizer normalizer, read_normalizer(root));
   DSA_ASSIGN_OR_RETURN(std::vector<PreTokenizerStage> stages, read_pre_tokenizer(root));
+  DSA_ASSIGN_OR_RETURN(PreTokenizer pre_tokenizer, PreTokenizer::create(std::move(stages)));
   DSA_ASSIGN_OR_RETURN(AffixIds affixes, read_post_processor(root, vocabulary.texts.size()));
 
   Bpe bpe(vocabulary.byte_ids, std::move(merges));
@@ -193,7 +194,7 @@ Result<Tokenizer> Tokenizer::parse(std::string_view json, std::string_view name)
                                                   std::move(bpe),
                                                   ignore_merges,
                                                   std::move(normalizer),
-                                                  PreTokenizer(std::move(stages)),
+                                                  std::move(pre_tokenizer),
                                                   std::move(added),
                                                   std::move(added_normalized),
                                                   std::move(affixes),

@@ -113,11 +113,8 @@ Status PreTokenizerReader::add_sequence(const JsonField& field) {
 Status PreTokenizerReader::add_pattern(const JsonField& field,
                                        std::string_view pattern,
                                        bool literal) {
-  auto regex = Regex::compile(pattern, literal);
-  if (!regex.ok()) {
-    return error(regex.status().code(), "{}: {}", field.path(), regex.status().message());
-  }
-  stages_.emplace_back(SplitStage{std::move(regex).value()});
+  DSA_ASSIGN_OR_RETURN(Pattern read, Pattern::read(field.path(), pattern, literal));
+  stages_.emplace_back(SplitStage{std::move(read)});
   return Status();
 }
 
