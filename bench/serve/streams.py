@@ -80,12 +80,14 @@ class Readers:
         self.thread = threading.Thread(target=self.run)
 
     def run(self) -> None:
-        while not self.ended.wait(PAUSE):
+        while True:
             ids = [5 + (7 * self.n_read + i) % 900 for i in range(PROMPT_TOKENS)]
             body = {"prompt": ids, "max_tokens": 1, "use_prefix_cache": False}
             with client.post(self.address, "/v1/completions", body) as response:
                 response.read()
             self.n_read += response.status == 200
+            if self.ended.wait(PAUSE):
+                return
 
     def __enter__(self):
         self.thread.start()

@@ -140,7 +140,7 @@ class Train(unittest.TestCase):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL)
             try:
-                process.wait(timeout=0.15 + 0.07 * i)
+                process.wait(timeout=0.02 + 0.03 * i)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
