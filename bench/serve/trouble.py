@@ -25,7 +25,7 @@ BROKEN_HTTP = [
 BROKEN_JSON = [b"", b"{", b"{}{}", b'{"prompt":', b'{"prompt":"\xff\xfe"}', b"[" * 5000,
                b'{"prompt":"x","max_tokens":1e999}', b"null", b'"prompt"']
 WRONG_FIELDS = [{}, {"prompt": 3}, {"prompt": "x", "max_tokens": -2}, {"prompt": "x", "n": 1 << 70},
-                {"prompt": [1 << 40]}, {"prompt": "x", "nothing": 0}, {"prompt": "x", "stop": [""]},
+                {"prompt": [1 << 40]}, {"prompt": "x", "nothing": 0}, {"prompt": "x", "stop": [1]},
                 {"prompt": "x", "temperature": "hot"}, {"prompt": "x", "logit_bias": [1]}]
 
 

@@ -203,8 +203,9 @@ void ConfigFields::keep(FieldFindings inner) {
 }
 
 FieldFindings ConfigFields::finish(std::span<const IgnoredField> ignored) {
-  for (const auto& [key, value] : object_.items()) {
-    if (value.is_null() || read_.contains(key)) continue;
+  for (const auto& item : object_.items()) {
+    const std::string& key = item.key();
+    if (item.value().is_null() || read_.contains(key)) continue;
     const bool known = std::any_of(ignored.begin(), ignored.end(),
                                    [&](const IgnoredField& field) { return field.name == key; });
     if (known || findings_.unknown.size() >= kMaxFieldProblems) continue;
