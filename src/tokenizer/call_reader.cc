@@ -66,6 +66,8 @@ CallReader::Step CallReader::step(std::string& held) {
   if (in_value_) return advance_value(held);
   const std::size_t spaces = std::min(held.find_first_not_of(kSpaces), held.size());
   take(held, spaces);
+  // Before it is seen what follows: that may be in another piece.
+  if (!given_out_ && n_understood_ >= kHeldCall) give_out();
   if (held.empty()) return Step::kNeedsMore;
   Tag tag;
   switch (read_tag(held, tag)) {
