@@ -1,5 +1,5 @@
 # Lints that run as tests: a rule without a check is not a rule.
-set(DSA_TEST_FLOOR 800)  # unit tests there were when this was last raised
+set(DSA_TEST_FLOOR 1200)  # unit tests there were when this was last raised
 
 function(dsa_lint name)
   add_test(NAME lint.${name} COMMAND ${ARGN} COMMAND_EXPAND_LISTS)

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "dsa/chat.h"
 #include "dsa/engine.h"
 #include "dsa/tokenizer.h"
 
@@ -139,7 +140,7 @@ std::string rope_text(const ModelConfig& config) {
                             group_digits(config.rope.original_max_position));
 }
 
-void print_config(const ModelConfig& config) {
+void print_config(const ModelConfig& config, bool chats) {
   const auto line = [](const char* what, const std::string& value) {
     print(fmt::format("{:<14} {}\n", what, value));
   };
@@ -160,6 +161,7 @@ void print_config(const ModelConfig& config) {
   line("vocabulary", group_digits(config.vocab_size));
   line("context", group_digits(config.max_position));
   line("weights", config.fp8_weights ? "fp8, blocks of 128 x 128" : "as stored");
+  line("chat", chats ? "DeepSeek-V3.2's encoding" : "no encoding");
 }
 
 // Tokens that fit the pages of one sequence.
@@ -284,24 +286,31 @@ void check_batch(const InspectOptions& options, int64_t max_position) {
   }
 }
 
-// Only text needs the tokenizer: a note, no problem.
-void check_tokenizer(const InspectOptions& options, Inspection& found) {
+// Only text needs the tokenizer, and only chats its encoding: notes, no problems. Whether there can
+// be chats.
+bool check_tokenizer(const InspectOptions& options, Inspection& found) {
   std::error_code ignored;
-  if (!std::filesystem::is_directory(options.path, ignored)) return;
+  if (!std::filesystem::is_directory(options.path, ignored)) return false;
   const auto tokenizer = dsa::Tokenizer::open(options.path);
-  if (tokenizer.ok()) return;
-  found.notes.push_back("only logits and verify can be run: " + tokenizer.status().message());
+  if (!tokenizer.ok()) {
+    found.notes.push_back("only logits and verify can be run: " + tokenizer.status().message());
+    return false;
+  }
+  if (!found.has_config) return false;
+  const Status chat = dsa::check_chat_encoding(found.config.model_type, *tokenizer);
+  if (!chat.ok()) found.notes.push_back("no chats: " + chat.message());
+  return chat.ok();
 }
 
 Status inspect(const InspectOptions& options) {
   auto found = dsa::inspect_checkpoint(options.path, options.config);
   if (!found.ok()) return found.status();
-  check_tokenizer(options, *found);
+  const bool chats = check_tokenizer(options, *found);
   check_batch(options, found->config.max_position);
   if (options.json) {
     print_document(options, *found);
   } else {
-    if (found->has_config) print_config(found->config);
+    if (found->has_config) print_config(found->config, chats);
     print_tensors(*found, options.tensors);
     if (found->has_config) print_need(options, estimate(options, *found));
     std::vector<std::string> unused;

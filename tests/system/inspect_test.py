@@ -10,7 +10,8 @@ import subprocess
 import tempfile
 import unittest
 
-from dsa_program import MODEL, PROGRAM, model_with, run, succeed, succeed_json, write_safetensors
+from dsa_program import (MODEL, PROGRAM, SOURCE_DIR, model_with, run, succeed, succeed_json,
+                         write_safetensors)
 
 
 class Inspect(unittest.TestCase):
@@ -57,6 +58,17 @@ class Inspect(unittest.TestCase):
             self.assertIn("tokenizer.json", note)
             (model / "tokenizer.json").unlink()
             self.assertIn("Notes (1)", succeed("inspect", model).decode())
+
+    def test_says_which_chat_encoding_there_is(self):
+        self.assertIn("chat           DeepSeek-V3.2's encoding",
+                      succeed("inspect", MODEL).decode())
+        with tempfile.TemporaryDirectory() as folder:
+            model = pathlib.Path(folder) / "glm"
+            shutil.copytree(SOURCE_DIR / "tests" / "checkpoints" / "glm5-mini", model)
+            shutil.copy(MODEL / "tokenizer.json", model)
+            (note,) = succeed_json("inspect", model)["notes"]
+            self.assertIn('no chats: model_type: "glm_moe_dsa"', note)
+            self.assertIn("chat           no encoding", succeed("inspect", model).decode())
 
     def test_names_from_a_file_stay_on_their_line(self):
         name = "a\nerror: fake\x1b[31m\u009b" + "long" * 99
