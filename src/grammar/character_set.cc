@@ -3,21 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <string_view>
+
+#include "tokenizer/utf8.h"
 
 namespace dsa::grammar {
 namespace {
 
 constexpr uint32_t kFirstSurrogate = 0xD800, kLastSurrogate = 0xDFFF;
 using Sequence = std::vector<ByteRange>;
-
-std::array<uint8_t, 4> utf8(uint32_t c, size_t n) {
-  std::array<uint8_t, 4> out{};
-  for (size_t i = n; i-- > 1; c >>= 6U)
-    out[i] = static_cast<uint8_t>(0x80U | (c & 0x3FU));
-  constexpr std::array<uint8_t, 5> kLead = {0, 0, 0xC0, 0xE0, 0xF0};
-  out[0] = static_cast<uint8_t>(kLead[n] | c);
-  return out;
-}
 
 // first to last have the same number of bytes. Cut until all but one trailing run of bytes is
 // whole.
@@ -34,14 +28,16 @@ void add_utf8(uint32_t first, uint32_t last, size_t n, std::vector<Sequence>& ou
       return add_utf8(last & ~low_bits, last, n, out);
     }
   }
-  const auto low = utf8(first, n), high = utf8(last, n);
+  std::string low, high;
+  append_utf8(first, low);
+  append_utf8(last, high);
   Sequence sequence;
   for (size_t i = 0; i < n; ++i)
-    sequence.push_back({low[i], high[i]});
+    sequence.push_back({static_cast<uint8_t>(low[i]), static_cast<uint8_t>(high[i])});
   out.push_back(std::move(sequence));
 }
 
-void add_raw(CharacterRange range, std::vector<Sequence>& out) {
+void add_raw(CodePointRange range, std::vector<Sequence>& out) {
   struct Width {
     uint32_t first, last;
     size_t n_bytes;
@@ -50,7 +46,7 @@ void add_raw(CharacterRange range, std::vector<Sequence>& out) {
                                              {0x80, 0x7FF, 2},
                                              {0x800, kFirstSurrogate - 1, 3},
                                              {kLastSurrogate + 1, 0xFFFF, 3},
-                                             {0x10000, kLastCharacter, 4}}};
+                                             {0x10000, kLastCodePoint, 4}}};
   for (const Width& width : kWidths) {
     const uint32_t first = std::max(range.first, width.first);
     const uint32_t last = std::min(range.last, width.last);
@@ -80,50 +76,34 @@ bool is_escaped(uint32_t c) {
 
 }  // namespace
 
-CharacterSet united(CharacterSet ranges) {
-  std::sort(ranges.begin(), ranges.end(),
-            [](const auto& a, const auto& b) { return a.first < b.first; });
-  CharacterSet out;
-  for (const CharacterRange& range : ranges) {
-    if (!out.empty() && range.first <= out.back().last + 1)
-      out.back().last = std::max(out.back().last, range.last);
-    else
-      out.push_back(range);
-  }
-  return out;
+CodePointSet digit_characters() {
+  return {'0', '9'};
 }
 
-CharacterSet complement(const CharacterSet& set) {
-  CharacterSet out;
-  uint32_t next = 0;
-  for (const CharacterRange& range : set) {
-    if (range.first > next) out.push_back({next, range.first - 1});
-    next = range.last + 1;
-  }
-  if (next <= kLastCharacter) out.push_back({next, kLastCharacter});
-  return out;
+CodePointSet word_characters() {
+  return CodePointSet::of({{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}});
 }
 
-CharacterSet digit_characters() {
-  return {{'0', '9'}};
+CodePointSet space_characters() {
+  return CodePointSet::of({{0x9, 0xD},
+                           {0x20, 0x20},
+                           {0xA0, 0xA0},
+                           {0x1680, 0x1680},
+                           {0x2000, 0x200A},
+                           {0x2028, 0x2029},
+                           {0x202F, 0x202F},
+                           {0x205F, 0x205F},
+                           {0x3000, 0x3000},
+                           {0xFEFF, 0xFEFF}});
 }
 
-CharacterSet word_characters() {
-  return {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
+CodePointSet line_ends() {
+  return CodePointSet::of({{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}});
 }
 
-CharacterSet space_characters() {
-  return {{0x9, 0xD},       {0x20, 0x20},     {0xA0, 0xA0},     {0x1680, 0x1680}, {0x2000, 0x200A},
-          {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
-}
-
-CharacterSet line_ends() {
-  return {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
-}
-
-std::vector<std::vector<ByteRange>> spelled(const CharacterSet& set, Spelling spelling) {
+std::vector<std::vector<ByteRange>> spelled(const CodePointSet& set, Spelling spelling) {
   std::vector<Sequence> out;
-  for (const CharacterRange& range : set) {
+  for (const CodePointRange& range : set.ranges()) {
     uint32_t first = range.first;
     for (uint32_t c = first; spelling == Spelling::kJson && c <= range.last && c < 0x80; ++c) {
       if (!is_escaped(c)) continue;

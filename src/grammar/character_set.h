@@ -1,31 +1,18 @@
-// Sets of characters (Unicode scalar values: no surrogates).
+// The characters that ECMA-262's patterns name, and how characters are spelled.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "tokenizer/code_point_set.h"
+
 namespace dsa::grammar {
 
-inline constexpr uint32_t kLastCharacter = 0x10FFFF;
+CodePointSet digit_characters();
+CodePointSet word_characters();
+CodePointSet space_characters();
+CodePointSet line_ends();
 
-struct CharacterRange {
-  uint32_t first = 0, last = 0;
-  bool operator==(const CharacterRange&) const = default;
-};
-
-// Ascending, neither overlapping nor touching.
-using CharacterSet = std::vector<CharacterRange>;
-
-CharacterSet united(CharacterSet ranges);  // of ranges in any order
-CharacterSet complement(const CharacterSet& set);
-
-// The classes of ECMA-262.
-CharacterSet digit_characters();
-CharacterSet word_characters();
-CharacterSet space_characters();
-CharacterSet line_ends();
-
-// How characters are spelled.
 enum class Spelling : uint8_t {
   kJson,  // between the quotes of a JSON string: `"`, `\` and controls are escaped, nothing else
   kPlain  // as UTF-8
@@ -36,8 +23,8 @@ struct ByteRange {
   bool operator==(const ByteRange&) const = default;
 };
 
-// The byte strings that spell the set's characters, as sequences of ranges. Two sequences that
-// begin differently have no byte in common there.
-std::vector<std::vector<ByteRange>> spelled(const CharacterSet& set, Spelling spelling);
+// The byte strings that spell the set's characters (no surrogates), as sequences of ranges. Two
+// sequences that begin differently have no byte in common there.
+std::vector<std::vector<ByteRange>> spelled(const CodePointSet& set, Spelling spelling);
 
 }  // namespace dsa::grammar

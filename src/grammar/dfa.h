@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 namespace dsa::grammar {
@@ -21,44 +22,42 @@ struct Dfa {
   std::vector<State> states;  // the first one starts
 
   const Edge* step(int32_t state, uint8_t byte) const;  // null: refused
+  bool accepts(std::string_view text) const;
 };
 
-// Which states lead to one that accepts.
+// For each state, the fewest edges to one that accepts; -1 where there is no way.
 template <typename State>
-std::vector<bool> useful_states(const std::vector<State>& states) {
-  std::vector<std::vector<int32_t>> from(states.size());
-  std::vector<bool> useful(states.size(), false);
-  std::vector<std::size_t> todo;
+std::vector<int32_t> steps_to_end(const std::vector<State>& states) {
+  std::vector<std::vector<std::size_t>> from(states.size());
+  std::vector<int32_t> steps(states.size(), -1);
+  std::vector<std::size_t> reached;  // in the order of their steps
   for (std::size_t i = 0; i < states.size(); ++i) {
     for (const auto& edge : states[i].edges)
-      from[static_cast<std::size_t>(edge.to)].push_back(static_cast<int32_t>(i));
+      from[static_cast<std::size_t>(edge.to)].push_back(i);
     if (!states[i].accepts) continue;
-    useful[i] = true;
-    todo.push_back(i);
+    steps[i] = 0;
+    reached.push_back(i);
   }
-  while (!todo.empty()) {
-    const std::size_t at = todo.back();
-    todo.pop_back();
-    for (const int32_t before : from[at]) {
-      const auto i = static_cast<std::size_t>(before);
-      if (useful[i]) continue;
-      useful[i] = true;
-      todo.push_back(i);
+  for (std::size_t next = 0; next < reached.size(); ++next) {
+    for (const std::size_t before : from[reached[next]]) {
+      if (steps[before] >= 0) continue;
+      steps[before] = steps[reached[next]] + 1;
+      reached.push_back(before);
     }
   }
-  return useful;
+  return steps;
 }
 
 // Drops the edges after which nothing could be accepted, so that no text runs into a dead end.
 // False when nothing at all is accepted.
 template <typename State>
 bool drop_dead_ends(std::vector<State>& states) {
-  const std::vector<bool> useful = useful_states(states);
+  const std::vector<int32_t> steps = steps_to_end(states);
   for (State& state : states) {
     std::erase_if(state.edges,
-                  [&](const auto& edge) { return !useful[static_cast<std::size_t>(edge.to)]; });
+                  [&](const auto& edge) { return steps[static_cast<std::size_t>(edge.to)] < 0; });
   }
-  return !states.empty() && useful[0];
+  return !states.empty() && steps[0] >= 0;
 }
 
 }  // namespace dsa::grammar

@@ -20,7 +20,7 @@ constexpr size_t kMaxWork = 1U << 22U;  // nodes of all states together
 // A non-deterministic automaton over characters.
 struct Node {
   std::vector<int32_t> always, at_begin, at_end;  // steps that take no character
-  CharacterSet set;                               // of the step that takes one
+  CodePointSet set;                               // of the step that takes one
   int32_t to = -1;                                // -1: there is none
 };
 using Nodes = std::vector<Node>;
@@ -49,7 +49,7 @@ class NodeBuilder {
   }
   void always(int32_t from, int32_t to) { node(from).always.push_back(to); }
   void loop(int32_t at) {
-    node(at).set = {{0, kLastCharacter}};
+    node(at).set = CodePointSet(0, kLastCodePoint);
     node(at).to = at;
   }
 
@@ -109,7 +109,7 @@ int32_t NodeBuilder::append_repeat(const PatternNode& part, int32_t from) {
 // States of a deterministic automaton over characters that also counts them.
 struct State {
   struct Edge {
-    CharacterSet set;
+    CodePointSet set;
     int32_t to = 0;
   };
   std::vector<Edge> edges;
@@ -185,31 +185,26 @@ int32_t StateBuilder::state_of(Subset from, int64_t count, bool begin) {
 void StateBuilder::add_edges(size_t state) {
   const auto [subset, count] = keys_[state];
   if (lengths_.most >= 0 && count >= lengths_.most) return;
-  std::vector<uint32_t> cuts = {0, kLastCharacter + 1};
+  std::vector<uint32_t> cuts = {0, kLastCodePoint + 1};
   for (const int32_t i : subset) {
     if (node(i).to < 0) continue;
-    for (const CharacterRange& range : node(i).set)
+    for (const CodePointRange& range : node(i).set.ranges())
       cuts.insert(cuts.end(), {range.first, range.last + 1});
   }
   std::sort(cuts.begin(), cuts.end());
   cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
-  const auto holds = [](const CharacterSet& set, uint32_t c) {
-    const auto after = std::upper_bound(set.begin(), set.end(), c,
-                                        [](uint32_t x, const auto& r) { return x < r.first; });
-    return after != set.begin() && c <= std::prev(after)->last;
-  };
-  std::map<Subset, CharacterSet> pieces;
+  std::map<Subset, std::vector<CodePointRange>> pieces;
   for (size_t i = 0; i + 1 < cuts.size(); ++i) {
     Subset to;
     for (const int32_t from : subset) {
-      if (node(from).to >= 0 && holds(node(from).set, cuts[i])) to.push_back(node(from).to);
+      if (node(from).to >= 0 && node(from).set.contains(cuts[i])) to.push_back(node(from).to);
     }
     work_ += subset.size();
     if (!to.empty()) pieces[std::move(to)].push_back({cuts[i], cuts[i + 1] - 1});
   }
-  for (auto& [to, set] : pieces) {
+  for (auto& [to, ranges] : pieces) {
     const int32_t next = state_of(to, count + 1, false);
-    states_[state].edges.push_back({united(std::move(set)), next});
+    states_[state].edges.push_back({CodePointSet::of(std::move(ranges)), next});
   }
 }
 
@@ -222,28 +217,6 @@ Result<std::vector<State>> StateBuilder::build() {
     add_edges(i);
   }
   return std::move(states_);
-}
-
-// For each state, the fewest characters after which it may end.
-std::vector<int32_t> least_characters(const std::vector<State>& states) {
-  std::vector<std::vector<size_t>> from(states.size());
-  std::vector<int32_t> least(states.size(), -1);
-  std::vector<size_t> todo;  // in the order of their distance
-  for (size_t i = 0; i < states.size(); ++i) {
-    for (const State::Edge& edge : states[i].edges)
-      from[static_cast<size_t>(edge.to)].push_back(i);
-    if (!states[i].accepts) continue;
-    least[i] = 0;
-    todo.push_back(i);
-  }
-  for (size_t next = 0; next < todo.size(); ++next) {
-    for (const size_t before : from[todo[next]]) {
-      if (least[before] >= 0) continue;
-      least[before] = least[todo[next]] + 1;
-      todo.push_back(before);
-    }
-  }
-  return least;
 }
 
 // Spells every character as bytes.
@@ -287,7 +260,7 @@ Result<Dfa> ByteBuilder::build() {
     dfa_.states[0].edges.push_back({kQuote, kQuote, first, false});
     dfa_.states[1].accepts = true;
   }
-  const std::vector<int32_t> least = least_characters(*states_);
+  const std::vector<int32_t> least = steps_to_end(*states_);
   dfa_.states[0].least_more = least[0];
   for (size_t i = 0; i < states_->size(); ++i) {
     const State& state = (*states_)[i];

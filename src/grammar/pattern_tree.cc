@@ -1,6 +1,7 @@
 #include "grammar/pattern_tree.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -18,18 +19,13 @@ Result<std::u32string> decoded(std::string_view text) {
   while (!text.empty()) {
     const Utf8Part part = first_utf8_part(text);
     if (part.kind != Utf8Kind::kWhole) return invalid_argument("not UTF-8");
-    auto c = static_cast<unsigned char>(text[0]);
-    constexpr uint32_t kLeadBits[] = {0x7F, 0x1F, 0x0F, 0x07};
-    uint32_t value = c & kLeadBits[part.n_bytes - 1];
-    for (size_t i = 1; i < part.n_bytes; ++i)
-      value = value << 6U | (static_cast<unsigned char>(text[i]) & 0x3FU);
-    out += static_cast<char32_t>(value);
+    out += static_cast<char32_t>(code_point(text.substr(0, part.n_bytes)));
     text.remove_prefix(part.n_bytes);
   }
   return out;
 }
 
-PatternNode characters(CharacterSet set) {
+PatternNode characters(CodePointSet set) {
   PatternNode node;
   node.kind = PatternKind::kCharacter;
   node.set = std::move(set);
@@ -76,8 +72,9 @@ class PatternParser {
   bool read_braces(int64_t& least, int64_t& most);
   Result<PatternNode> atom();
   Result<PatternNode> group();
-  Result<CharacterSet> bracket();
-  Result<CharacterSet> escape();
+  Result<CodePointSet> class_item();
+  Result<CodePointSet> bracket();
+  Result<CodePointSet> escape();
   Result<uint32_t> hex(size_t n);
   Result<uint32_t> unicode_escape();
 
@@ -152,19 +149,19 @@ Result<PatternNode> PatternParser::atom() {
   if (take(U"(")) return group();
   if (take(U"^")) return anchor(PatternKind::kBegin);
   if (take(U"$")) return anchor(PatternKind::kEnd);
-  if (take(U".")) return characters(complement(line_ends()));
+  if (take(U".")) return characters(line_ends().complement());
   if (take(U"[")) {
-    DSA_ASSIGN_OR_RETURN(CharacterSet set, bracket());
+    DSA_ASSIGN_OR_RETURN(CodePointSet set, bracket());
     return characters(std::move(set));
   }
   if (take(U"\\")) {
     if (next_is('b') || next_is('B')) return missing("\\b");
-    DSA_ASSIGN_OR_RETURN(CharacterSet set, escape());
+    DSA_ASSIGN_OR_RETURN(CodePointSet set, escape());
     return characters(std::move(set));
   }
   if (next_is('*') || next_is('+') || next_is('?')) return wrong("nothing to repeat");
   const char32_t c = text_[at_++];
-  return characters({{c, c}});
+  return characters(CodePointSet(c, c));
 }
 
 // What follows an opening parenthesis.
@@ -184,32 +181,41 @@ Result<PatternNode> PatternParser::group() {
   return inside;
 }
 
+// One character of a class or an escape in it.
+Result<CodePointSet> PatternParser::class_item() {
+  const char32_t c = text_[at_++];
+  if (c == '\\') return escape();
+  return CodePointSet(c, c);
+}
+
+// The only character of a set; none where there are others.
+std::optional<uint32_t> only_character(const CodePointSet& set) {
+  const auto& ranges = set.ranges();
+  const bool one = ranges.size() == 1 && ranges[0].first == ranges[0].last;
+  return one ? std::optional(ranges[0].first) : std::nullopt;
+}
+
 // What follows an opening bracket, up to the closing one.
-Result<CharacterSet> PatternParser::bracket() {
+Result<CodePointSet> PatternParser::bracket() {
   const bool negated = take(U"^");
-  CharacterSet ranges;
+  std::vector<CodePointRange> ranges;
   while (!take(U"]")) {
     if (at_ >= text_.size()) return wrong("'[' without ']'");
-    CharacterSet item = {{text_[at_], text_[at_]}};
-    if (text_[at_++] == '\\') {
-      DSA_ASSIGN_OR_RETURN(item, escape());
-    }
-    const bool one = item.size() == 1 && item[0].first == item[0].last;
-    const bool range = one && next_is('-') && at_ + 1 < text_.size() && text_[at_ + 1] != ']';
+    DSA_ASSIGN_OR_RETURN(CodePointSet item, class_item());
+    const auto first = only_character(item);
+    const bool range = first && next_is('-') && at_ + 1 < text_.size() && text_[at_ + 1] != ']';
     if (range) {
-      CharacterSet last = {{text_[at_ + 1], text_[at_ + 1]}};
-      at_ += 2;
-      if (last[0].first == '\\') {
-        DSA_ASSIGN_OR_RETURN(last, escape());
-      }
-      if (last.size() != 1 || last[0].first != last[0].last) return wrong("a range up to a class");
-      if (last[0].first < item[0].first) return wrong("a range out of order");
-      item[0].last = last[0].last;
+      ++at_;
+      DSA_ASSIGN_OR_RETURN(const CodePointSet end, class_item());
+      const auto last = only_character(end);
+      if (!last) return wrong("a range up to a class");
+      if (*last < *first) return wrong("a range out of order");
+      item = CodePointSet(*first, *last);
     }
-    ranges.insert(ranges.end(), item.begin(), item.end());
+    ranges.insert(ranges.end(), item.ranges().begin(), item.ranges().end());
   }
-  CharacterSet set = united(std::move(ranges));
-  return negated ? complement(set) : set;
+  const CodePointSet set = CodePointSet::of(std::move(ranges));
+  return negated ? set.complement() : set;
 }
 
 Result<uint32_t> PatternParser::hex(size_t n) {
@@ -230,7 +236,7 @@ Result<uint32_t> PatternParser::unicode_escape() {
     if (end == std::u32string::npos || end - at_ > 6) return wrong("want \\u{hexadecimal digits}");
     DSA_ASSIGN_OR_RETURN(const uint32_t value, hex(end - at_));
     ++at_;
-    if (value > kLastCharacter) return wrong("past the last character");
+    if (value > kLastCodePoint) return wrong("past the last character");
     return value;
   }
   DSA_ASSIGN_OR_RETURN(const uint32_t high, hex(4));
@@ -241,7 +247,7 @@ Result<uint32_t> PatternParser::unicode_escape() {
 }
 
 // What follows a backslash.
-Result<CharacterSet> PatternParser::escape() {
+Result<CodePointSet> PatternParser::escape() {
   if (at_ >= text_.size()) return wrong("a backslash at the end");
   const char32_t c = text_[at_++];
   constexpr std::u32string_view kFrom = U"tnrfvb0", kTo = {U"\t\n\r\f\v\b\0", 7};
@@ -253,18 +259,18 @@ Result<CharacterSet> PatternParser::escape() {
     case 's':
       return space_characters();
     case 'D':
-      return complement(digit_characters());
+      return digit_characters().complement();
     case 'W':
-      return complement(word_characters());
+      return word_characters().complement();
     case 'S':
-      return complement(space_characters());
+      return space_characters().complement();
     case 'x': {
       DSA_ASSIGN_OR_RETURN(const uint32_t value, hex(2));
-      return CharacterSet{{value, value}};
+      return CodePointSet(value, value);
     }
     case 'u': {
       DSA_ASSIGN_OR_RETURN(const uint32_t value, unicode_escape());
-      return CharacterSet{{value, value}};
+      return CodePointSet(value, value);
     }
     default:
       break;
@@ -273,13 +279,13 @@ Result<CharacterSet> PatternParser::escape() {
   const bool octal = c == '0' && at_ < text_.size() && is_digit(text_[at_]);
   if (control != std::u32string_view::npos && !octal) {
     const auto value = static_cast<uint32_t>(kTo[control]);
-    return CharacterSet{{value, value}};
+    return CodePointSet(value, value);
   }
   if (is_digit(c)) return missing("a back reference");
   if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) {
     return missing(std::string("\\") + static_cast<char>(c));
   }
-  return CharacterSet{{c, c}};
+  return CodePointSet(c, c);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ enum class PatternKind : uint8_t {
 
 struct PatternNode {
   PatternKind kind = PatternKind::kSequence;
-  CharacterSet set;
+  CodePointSet set;
   std::vector<PatternNode> children;
   int64_t least = 0;
   int64_t most = -1;  // -1: no bound

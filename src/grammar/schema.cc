@@ -28,17 +28,6 @@ bool is_false(const JsonValue* value) {
   return value != nullptr && value->kind == JsonKind::kBool && value->text == "false";
 }
 
-bool accepts(const Dfa& dfa, std::string_view text) {
-  int32_t state = 0;
-  for (const char byte : text) {
-    const Dfa::Edge* edge =
-        dfa.states.empty() ? nullptr : dfa.step(state, static_cast<uint8_t>(byte));
-    if (edge == nullptr) return false;
-    state = edge->to;
-  }
-  return dfa.states[static_cast<size_t>(state)].accepts;
-}
-
 class SchemaReader {
  public:
   SchemaReader(const JsonValue& root, std::string_view path, RuleBuilder& builder)
@@ -378,7 +367,7 @@ Status SchemaReader::read_unlisted(const Place& place, RuleBuilder::Object& obje
   auto names = pattern_dfa(schema.key, {}, Spelling::kJson);
   if (!names.ok()) return error(names.status().code(), "{}: {}", at.path, names.status().message());
   for (const RuleBuilder::Property& property : object.properties) {
-    if (!accepts(*names, dump_json_string(property.name))) continue;
+    if (!names->accepts(dump_json_string(property.name))) continue;
     return unsupported("{}: not supported where it fits a listed property, \"{}\"", at.path,
                        property.name);
   }

@@ -75,6 +75,23 @@ std::string plain_name(std::string_view name) {
   return plain;
 }
 
+bool begins_before(const CodePointRange& a, const CodePointRange& b) {
+  return a.first < b.first;
+}
+
+// Those that overlap or touch as one.
+std::vector<CodePointRange> joined(std::span<const CodePointRange> ascending) {
+  std::vector<CodePointRange> out;
+  for (const CodePointRange& range : ascending) {
+    if (!out.empty() && range.first <= out.back().last + 1) {
+      out.back().last = std::max(out.back().last, range.last);
+    } else {
+      out.push_back(range);
+    }
+  }
+  return out;
+}
+
 std::optional<CodePointSet> derived(std::string_view name) {
   if (name == "alphabetic") return classes({"l", "nl", "otheralphabetic"});
   if (name == "uppercase") return classes({"lu", "otheruppercase"});
@@ -88,20 +105,19 @@ std::optional<CodePointSet> derived(std::string_view name) {
 
 }  // namespace
 
+CodePointSet CodePointSet::of(std::vector<CodePointRange> ranges) {
+  std::sort(ranges.begin(), ranges.end(), begins_before);
+  CodePointSet set;
+  set.ranges_ = joined(ranges);
+  return set;
+}
+
 void CodePointSet::add(const CodePointSet& other) {
   std::vector<CodePointRange> all;
   all.reserve(ranges_.size() + other.ranges_.size());
   std::merge(ranges_.begin(), ranges_.end(), other.ranges_.begin(), other.ranges_.end(),
-             std::back_inserter(all),
-             [](const CodePointRange& a, const CodePointRange& b) { return a.first < b.first; });
-  ranges_.clear();
-  for (const CodePointRange& range : all) {
-    if (!ranges_.empty() && range.first <= ranges_.back().last + 1) {
-      ranges_.back().last = std::max(ranges_.back().last, range.last);
-    } else {
-      ranges_.push_back(range);
-    }
-  }
+             std::back_inserter(all), begins_before);
+  ranges_ = joined(all);
 }
 
 CodePointSet CodePointSet::complement() const {

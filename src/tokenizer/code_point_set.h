@@ -19,6 +19,7 @@ class CodePointSet {
   CodePointSet(uint32_t first, uint32_t last) : ranges_{{first, last}} {}
   explicit CodePointSet(std::span<const CodePointRange> ranges)
       : ranges_(ranges.begin(), ranges.end()) {}
+  static CodePointSet of(std::vector<CodePointRange> ranges);  // in any order
 
   void add(const CodePointSet& other);
   void add(uint32_t code) { add(CodePointSet(code, code)); }
