@@ -157,7 +157,7 @@ Status Converter::write_tensor(const PlannedTensor& planned, SafetensorsWriter* 
                     matrix ? static_cast<size_t>(tensor.shape[1]) : after.size(), after);
   add_error(tensor.name, before, after);
   if (planned.scale_rows > 0) {
-    DSA_RETURN_IF_ERROR(writer->append(tensor.name + "_scale_inv", std::span(encoded.scales)));
+    DSA_RETURN_IF_ERROR(writer->append(block_scales_name(tensor.name), std::span(encoded.scales)));
   }
   return writer->append_bytes(tensor.name, encoded.bytes);
 }

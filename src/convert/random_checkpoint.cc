@@ -18,6 +18,7 @@
 #include "io/atomic_file.h"
 #include "io/atomic_folder.h"
 #include "io/element_type.h"
+#include "model/block_scales.h"
 #include "model/random_source.h"
 #include "model/tensor_table.h"
 
@@ -47,7 +48,7 @@ Status write_tensor(const PlannedTensor& tensor, uint64_t seed, SafetensorsWrite
       encode_values(dtype_of(spec.type), matrix ? static_cast<size_t>(spec.shape[0]) : 1,
                     matrix ? static_cast<size_t>(spec.shape[1]) : values.size(), values);
   if (tensor.scale_rows > 0) {
-    DSA_RETURN_IF_ERROR(writer->append(spec.name + "_scale_inv", std::span(encoded.scales)));
+    DSA_RETURN_IF_ERROR(writer->append(block_scales_name(spec.name), std::span(encoded.scales)));
   }
   return writer->append_bytes(spec.name, encoded.bytes);
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "io/element_type.h"
+#include "model/block_scales.h"
 
 namespace dsa {
 namespace {
@@ -51,7 +52,7 @@ Result<SafetensorsWriter> open_shard(const std::string& path,
   for (const PlannedTensor& tensor : tensors) {
     specs.push_back(tensor.spec);
     if (tensor.scale_rows == 0) continue;
-    specs.push_back({tensor.spec.name + "_scale_inv",
+    specs.push_back({block_scales_name(tensor.spec.name),
                      ElementType::kF32,
                      {tensor.scale_rows, tensor.scale_cols}});
   }
@@ -69,7 +70,7 @@ std::string shard_index(const std::vector<std::vector<PlannedTensor>>& shards) {
       total += tensor.n_bytes();
       map[tensor.spec.name] = shard_name(i, shards.size());
       if (tensor.scale_rows > 0) {
-        map[tensor.spec.name + "_scale_inv"] = shard_name(i, shards.size());
+        map[block_scales_name(tensor.spec.name)] = shard_name(i, shards.size());
       }
     }
   }

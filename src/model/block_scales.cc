@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "common/math.h"
 #include "common/status_macros.h"
@@ -57,7 +58,7 @@ Result<BlockScales> read_block_scales(const TensorSource& source,
                                       int64_t cols) {
   constexpr auto kBlock = static_cast<int64_t>(kWeightBlock);
   const int64_t shape[] = {ceil_div(rows, kBlock), ceil_div(cols, kBlock)};
-  Result<BlockScales> scales = read_named(source, matrix + kSuffixes[0], shape);
+  Result<BlockScales> scales = read_named(source, block_scales_name(matrix), shape);
   if (!scales.ok() && scales.status().code() == StatusCode::kNotFound) {
     Result<BlockScales> other = read_named(source, matrix + kSuffixes[1], shape);
     if (other.ok() || other.status().code() != StatusCode::kNotFound) scales = std::move(other);
@@ -71,8 +72,14 @@ Result<BlockScales> read_block_scales(const TensorSource& source,
                     scales->name, bad - values.begin(), *bad);
 }
 
+std::string block_scales_name(const std::string& matrix) {
+  return matrix + kSuffixes[0];
+}
+
 bool is_block_scales(std::string_view name) {
-  return name.ends_with(".weight_scale_inv") || name.ends_with(".weight_scale");
+  return std::any_of(std::begin(kSuffixes), std::end(kSuffixes), [name](const char* suffix) {
+    return name.ends_with(std::string(".weight") + suffix);
+  });
 }
 
 }  // namespace dsa

@@ -26,6 +26,9 @@ Result<BlockScales> read_block_scales(const TensorSource& source,
                                       int64_t rows,
                                       int64_t cols);
 
+// The name under which the scales of a matrix are written.
+std::string block_scales_name(const std::string& matrix);
+
 // Whether a tensor of that name has scales of another one.
 bool is_block_scales(std::string_view name);
 

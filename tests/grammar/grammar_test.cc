@@ -11,7 +11,8 @@
 #include <vector>
 
 #include "dsa/chat.h"
-#include "dsa/tokenizer.h"
+
+#include "tests/grammar/grammars.h"
 
 namespace dsa {
 namespace {
@@ -19,38 +20,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
-
-const Tokenizer& tokenizer() {
-  static const Result<Tokenizer> result =
-      Tokenizer::open(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32");
-  EXPECT_TRUE(result.ok()) << result.status().message();
-  return *result;
-}
-
-constexpr int32_t kEnd = 1;
-
-std::shared_ptr<const GrammarTokens> tokens() {
-  static const auto table = GrammarTokens::create(tokenizer(), std::vector<int32_t>{kEnd});
-  return table;
-}
-
-Grammar schema(const std::string& text) {
-  auto grammar = Grammar::json_schema(text);
-  EXPECT_TRUE(grammar.ok()) << text << ": " << grammar.status().message();
-  return *grammar;
-}
-
-// Whether the text, fed byte by byte, may stand and end there.
-bool accepts(const Grammar& grammar, const std::string& text) {
-  GrammarMatcher matcher(grammar, tokens());
-  for (const char c : text) {
-    const auto ids = tokenizer().encode(std::string(1, c));
-    for (const int32_t id : *ids) {
-      if (!matcher.accept(id).ok()) return false;
-    }
-  }
-  return matcher.may_end();
-}
 
 // A token drawn at temperature 2.
 int32_t draw(std::span<const float> logits, std::mt19937_64& random) {

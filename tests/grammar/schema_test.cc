@@ -9,38 +9,13 @@
 #include <vector>
 
 #include "dsa/grammar.h"
-#include "dsa/tokenizer.h"
+
+#include "tests/grammar/grammars.h"
 
 namespace dsa {
 namespace {
 
 using Json = nlohmann::json;
-
-const Tokenizer& tokenizer() {
-  static const Result<Tokenizer> result =
-      Tokenizer::open(DSA_SOURCE_DIR "/tests/checkpoints/baby-v32");
-  EXPECT_TRUE(result.ok()) << result.status().message();
-  return *result;
-}
-
-Grammar schema(const std::string& text) {
-  auto grammar = Grammar::json_schema(text);
-  EXPECT_TRUE(grammar.ok()) << text << ": " << grammar.status().message();
-  return *grammar;
-}
-
-// Whether the text, fed byte by byte, may stand and end there.
-bool accepts(const Grammar& grammar, const std::string& text) {
-  static const auto tokens = GrammarTokens::create(tokenizer(), std::vector<int32_t>{1});
-  GrammarMatcher matcher(grammar, tokens);
-  for (const char c : text) {
-    const auto ids = tokenizer().encode(std::string(1, c));
-    for (const int32_t id : *ids) {
-      if (!matcher.accept(id).ok()) return false;
-    }
-  }
-  return matcher.may_end();
-}
 
 void expect(const std::string& text,
             const std::vector<std::string>& right,

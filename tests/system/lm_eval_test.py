@@ -4,29 +4,16 @@ import json
 import math
 import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 import unittest
 
-from dsa_program import PROGRAM, SKIPPED, SOURCE_DIR, succeed_json
+from dsa_program import SOURCE_DIR, succeed_json
+from pypi_client import run_with
 from serve_program import Server
 
-VENV = pathlib.Path(PROGRAM).parent.parent / "lm-eval"
-PACKAGE = "lm_eval[api]==0.4.13"
 MODEL = SOURCE_DIR / "models" / "dsa-13m"
 TEXTS = ["In the beginning God created the heaven and the earth. And the earth was without form.",
          "The Lord is my shepherd; I shall not want. He maketh me to lie down in green pastures."]
-
-
-def install():
-    python = VENV / "bin" / "python"
-    done = VENV / "done"
-    if not done.exists():
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", PACKAGE], check=True)
-        done.touch()
-    return python
 
 
 def write_task(folder, name, output, doc, metrics):
@@ -81,11 +68,4 @@ class LmEval(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if os.environ.get("DSA_SKIP_PYPI"):
-        print("DSA_SKIP_PYPI is set: lm_eval is not installed")
-        sys.exit(SKIPPED)
-    python = install()
-    if pathlib.Path(sys.prefix).resolve() != VENV.resolve():
-        os.execv(python, [str(python), "-B", *sys.argv])
-    from dsa_program import main
-    main()
+    run_with("lm_eval[api]==0.4.13", "lm-eval")

@@ -1,17 +1,12 @@
 """The official `openai` client against dsa serve. Installs the client from PyPI into the build
 directory; without a network DSA_SKIP_PYPI=1 skips this test."""
 import json
-import os
-import pathlib
-import subprocess
-import sys
 import tempfile
 import unittest
 
-from dsa_program import PROGRAM, SKIPPED
+from pypi_client import run_with
 from serve_program import Server, long_model
 
-VENV = pathlib.Path(PROGRAM).parent.parent / "openai-client"
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {
     "type": "object", "properties": {"a": {"type": "string", "enum": ["x", "yz"]},
                                      "b": {"type": "boolean"}}, "required": ["a", "b"]}}}]
@@ -42,16 +37,6 @@ def ticket_model():
         parts: Optional[List["Ticket"]] = Field(max_length=1)
 
     return Ticket
-
-
-def install():
-    python = VENV / "bin" / "python"
-    done = VENV / "done"
-    if not done.exists():
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "openai"], check=True)
-        done.touch()
-    return python
 
 
 class OpenAiClient(unittest.TestCase):
@@ -150,11 +135,4 @@ class OpenAiClient(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if os.environ.get("DSA_SKIP_PYPI"):
-        print("DSA_SKIP_PYPI is set: the client is not installed")
-        sys.exit(SKIPPED)
-    python = install()
-    if pathlib.Path(sys.prefix).resolve() != VENV.resolve():
-        os.execv(python, [str(python), "-B", *sys.argv])
-    from dsa_program import main
-    main()
+    run_with("openai", "openai-client")

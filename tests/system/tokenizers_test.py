@@ -2,17 +2,14 @@
 directory; without a network DSA_SKIP_PYPI=1 skips this test."""
 import copy
 import json
-import os
 import pathlib
 import random
-import subprocess
-import sys
 import tempfile
 import unittest
 
-from dsa_program import CONFORMANCE, PROGRAM, SKIPPED, SOURCE_DIR, succeed_json
+from dsa_program import CONFORMANCE, SOURCE_DIR, succeed_json
+from pypi_client import run_with
 
-VENV = pathlib.Path(PROGRAM).parent.parent / "tokenizers"
 MODEL = SOURCE_DIR / "models" / "dsa-13m"
 DEEPSEEK = CONFORMANCE / "tokenizer" / "deepseek_v3_tokenizer.json"
 GLM = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -105,22 +102,5 @@ class Tokenizers(unittest.TestCase):
             self.check(file, 10)
 
 
-def install():
-    python = VENV / "bin" / "python"
-    done = VENV / "done"
-    if not done.exists():
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "tokenizers==0.23.3"], check=True)
-        done.touch()
-    return python
-
-
 if __name__ == "__main__":
-    if os.environ.get("DSA_SKIP_PYPI"):
-        print("DSA_SKIP_PYPI is set: tokenizers is not installed")
-        sys.exit(SKIPPED)
-    python = install()
-    if pathlib.Path(sys.prefix).resolve() != VENV.resolve():
-        os.execv(python, [str(python), "-B", *sys.argv])
-    from dsa_program import main
-    main()
+    run_with("tokenizers==0.23.3", "tokenizers")
