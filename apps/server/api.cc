@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/beast/core/string.hpp>
 #include <cctype>
 #include <charconv>
 #include <random>
@@ -21,21 +22,19 @@ uint64_t random_number() {
   return (uint64_t{device()} << 32U) | device();
 }
 
-std::string trimmed_small(std::string_view text) {
-  std::string out(text);
-  while (!out.empty() && (out.back() == ' ' || out.back() == '\t'))
-    out.pop_back();
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return out;
+// Names of types and encodings have no case.
+bool names(std::string_view text, std::string_view name) {
+  while (text.ends_with(' ') || text.ends_with('\t'))
+    text.remove_suffix(1);
+  return boost::beast::iequals(text, name);
 }
 
 bool is_json(std::string_view type) {
-  return trimmed_small(type.substr(0, type.find(';'))) == "application/json";
+  return names(type.substr(0, type.find(';')), "application/json");
 }
 
 bool is_identity(std::string_view encoding) {
-  return encoding.empty() || trimmed_small(encoding) == "identity";
+  return encoding.empty() || names(encoding, "identity");
 }
 
 // Names of headers with commas between them.

@@ -4,8 +4,7 @@
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 
-#include <algorithm>
-#include <cctype>
+#include <boost/beast/core/string.hpp>
 #include <fstream>
 
 namespace server {
@@ -41,11 +40,7 @@ dsa::Result<ApiKeys> ApiKeys::read(const std::string& path) {
 
 std::string_view ApiKeys::key_in(std::string_view authorization) {
   constexpr std::string_view kScheme = "bearer ";
-  const bool bearer =
-      authorization.size() > kScheme.size() &&
-      std::equal(kScheme.begin(), kScheme.end(), authorization.begin(),
-                 [](char want, unsigned char c) { return std::tolower(c) == want; });
-  if (!bearer) return "";
+  if (!boost::beast::iequals(authorization.substr(0, kScheme.size()), kScheme)) return "";
   const size_t begin = authorization.find_first_not_of(' ', kScheme.size());
   return begin == std::string_view::npos ? "" : authorization.substr(begin);
 }
